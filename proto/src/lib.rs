@@ -1,0 +1,1 @@
+//! The contract: every message that services and clients may know of each other.

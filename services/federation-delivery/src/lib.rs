@@ -1,0 +1,1 @@
+//! What other hosts must get, and the only way out to them.

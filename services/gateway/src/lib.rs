@@ -1,0 +1,1 @@
+//! The one door in: Mastodon HTTP, streaming, public gRPC, pages.

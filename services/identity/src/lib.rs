@@ -1,0 +1,1 @@
+//! Servers, accounts, relationships, credentials and tokens.

@@ -1,0 +1,1 @@
+//! The only binary: chooses services, wires transports.

@@ -1,0 +1,2 @@
+//! The `p92` binary.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Posts, reactions, and what is counted and listed of them.

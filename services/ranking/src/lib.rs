@@ -1,0 +1,1 @@
+//! Trends, and the explanation of each ranked item.

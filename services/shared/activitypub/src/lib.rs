@@ -1,0 +1,1 @@
+//! ActivityPub vocabulary and ids as functions of bytes.

@@ -1,0 +1,1 @@
+//! Shard logs: own, decide, append, read, project.

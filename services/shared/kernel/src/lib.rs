@@ -1,0 +1,1 @@
+//! Ids, time, randomness, error codes and pages: pure, without an asynchronous runtime.

@@ -1,0 +1,1 @@
+//! Typed tables over the embedded engine and, later, CQL.

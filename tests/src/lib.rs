@@ -1,0 +1,1 @@
+//! The outside view: architecture, whole node, faults, load.
