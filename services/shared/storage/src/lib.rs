@@ -1,1 +1,19 @@
-//! Typed tables over the embedded engine and, later, CQL.
+//! Typed tables over an engine: what P92 keeps, and the port through which it is kept.
+//!
+//! In: keys typed in code and encoded to ordered bytes, rows that are protobuf messages (opaque here).
+//! Out: rows, pages, and the outcome of conditional writes. It must not know any message, event or service.
+//!
+//! passes; what an engine cannot do it declares in [`Capabilities`].
+
+pub mod engine;
+pub mod error;
+pub mod key;
+pub mod table;
+
+pub use engine::{
+    Append, Capabilities, Conditional, Direction, Engine, GroupId, LOG_BUCKET, LogKey, LogRow, Page,
+    ProjectedBatch, Projection, Range, Row, RowKey, Scan, TableRow, Write,
+};
+pub use error::{Outcome, StoreError};
+pub use key::{Key, KeyReader, Malformed};
+pub use table::{Class, Side, Table, TableRef};

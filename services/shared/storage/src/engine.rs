@@ -1,0 +1,247 @@
+//! The port: what every engine offers, and the exact meaning of each operation.
+//!
+//! Two engines stand behind it (embedded, CQL) and one suite, [`crate::conformance`], holds them to these words.
+
+use crate::{StoreError, TableRef};
+use async_trait::async_trait;
+use bytes::Bytes;
+use p92_kernel::{Seq, Service, Shard};
+
+/// Sequence numbers per partition of the log: bucket = (first_seq − 1) div this.
+pub const LOG_BUCKET: u64 = 20_000;
+
+/// What tells two attempts at one append from two different groups.
+pub type GroupId = [u8; 16];
+
+/// Where a row is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RowKey {
+    pub table: TableRef,
+    /// At most 512 bytes.
+    pub partition: Bytes,
+    /// At most 512 bytes.
+    pub clustering: Bytes,
+}
+
+impl RowKey {
+    /// A row of `table`.
+    pub fn new(table: TableRef, partition: impl Into<Bytes>, clustering: impl Into<Bytes>) -> Self {
+        Self { table, partition: partition.into(), clustering: clustering.into() }
+    }
+}
+
+/// A row as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    pub value: Bytes,
+    /// View rows: the position at which the row was written. Rows written by compare-and-set: their version. Else 0.
+    pub stamp: u64,
+}
+
+/// Which way a partition is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    Forward,
+    Backward,
+}
+
+/// Clustering keys from `from` (inclusive) up to `to` (exclusive); `None` is open.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Range {
+    pub from: Option<Bytes>,
+    pub to: Option<Bytes>,
+}
+
+impl Range {
+    /// The whole partition.
+    #[must_use]
+    pub const fn all() -> Self {
+        Self { from: None, to: None }
+    }
+
+    /// Every clustering key that begins with `prefix`.
+    #[must_use]
+    pub fn prefix(prefix: &[u8]) -> Self {
+        let mut to = prefix.to_vec();
+        while let Some(last) = to.pop() {
+            if last < u8::MAX {
+                to.push(last + 1);
+                return Self { from: Some(Bytes::copy_from_slice(prefix)), to: Some(to.into()) };
+            }
+        }
+        Self { from: Some(Bytes::copy_from_slice(prefix)), to: None }
+    }
+}
+
+/// A read of one partition, in the order of the clustering keys.
+#[derive(Clone, Debug)]
+pub struct Scan {
+    pub table: TableRef,
+    pub partition: Bytes,
+    pub range: Range,
+    pub direction: Direction,
+    /// At most this many rows; engines take at most 1,000.
+    pub limit: usize,
+    /// Go on behind this clustering key, exclusive, in the direction of the scan: the last key of the page before.
+    pub after: Option<Bytes>,
+}
+
+/// Rows in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page<R> {
+    pub rows: Vec<R>,
+    /// Where the next page begins, if there may be one. Opaque.
+    pub next: Option<Bytes>,
+}
+
+/// A row met by a scan of a whole table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableRow {
+    pub partition: Bytes,
+    pub clustering: Bytes,
+    pub row: Row,
+}
+
+/// A put, or a delete when `value` is `None`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Write {
+    pub key: RowKey,
+    pub value: Option<Bytes>,
+}
+
+/// The answer to a conditional write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Conditional {
+    /// Done by this call, durable.
+    Applied,
+    /// Not done; this row stands there (`None`: compare-and-set on a row that does not exist).
+    Stands(Option<Row>),
+}
+
+/// Rows that are a function of a log up to a position, and the checkpoint that says so.
+///
+/// CQL: each row is written at timestamp `to`, then the checkpoint. Embedded: one atomic batch, refused unless
+/// the checkpoint stands at `from`.
+#[derive(Clone, Debug)]
+pub struct ProjectedBatch {
+    /// Row whose stamp is the position up to which its reader has applied the log.
+    pub checkpoint: RowKey,
+    /// The position this batch goes on from: 0 when there is no checkpoint row.
+    pub from: Seq,
+    /// The position at which the rows are written, and where the checkpoint stands afterwards.
+    pub to: Seq,
+    /// At most one write per key.
+    pub writes: Vec<Write>,
+}
+
+/// The answer to a [`ProjectedBatch`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Projection {
+    Applied,
+    /// Nothing was written: the checkpoint stands at another position.
+    Refused {
+        stands: Seq,
+    },
+}
+
+/// One shard's log of one service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LogKey {
+    pub service: Service,
+    pub shard: Shard,
+}
+
+/// A group of events as one row of a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogRow {
+    pub first_seq: Seq,
+    pub last_seq: Seq,
+    pub group: GroupId,
+    /// Opaque here.
+    pub events: Bytes,
+}
+
+impl LogRow {
+    /// The partition that the row stands in.
+    #[must_use]
+    pub const fn bucket(first_seq: Seq) -> u64 {
+        first_seq.0.saturating_sub(1) / LOG_BUCKET
+    }
+}
+
+/// The answer to an append.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Append {
+    /// The row is there, durable, by this call or by an earlier attempt with the same group id.
+    Appended,
+    /// Another row stands in the slot: the log has another owner.
+    SlotLost(LogRow),
+}
+
+/// What an engine can do that another cannot; the conformance suite asks instead of guessing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capabilities {
+    /// A projected batch is one atomic write, refused as a whole when the checkpoint stands elsewhere.
+    /// Without it every row is guarded on its own by its position, and the checkpoint is written last.
+    pub atomic_projection: bool,
+    /// Opening the store proves that nobody else lives (directory lock).
+    pub exclusive: bool,
+}
+
+/// A store. Reads see only what is durable; every success answer to a write means: durable.
+///
+/// [`Engine::project`] is the exception: its rows can be recomputed from a durable log, so it answers when the batch
+/// is visible, in order, and it becomes durable with the next synced write.
+#[async_trait]
+pub trait Engine: Send + Sync + std::fmt::Debug + 'static {
+    /// What this engine can do.
+    fn capabilities(&self) -> Capabilities;
+
+    /// One row.
+    async fn get(&self, key: &RowKey) -> Result<Option<Row>, StoreError>;
+
+    /// Many rows, answered in the order of the keys.
+    async fn get_many(&self, keys: &[RowKey]) -> Result<Vec<Option<Row>>, StoreError>;
+
+    /// A page of a partition: clustering keys and rows.
+    async fn scan(&self, scan: &Scan) -> Result<Page<(Bytes, Row)>, StoreError>;
+
+    /// A page of a whole table, in the engine's own order, which is the same for both sides of a view.
+    async fn scan_table(
+        &self,
+        table: TableRef,
+        after: Option<&Bytes>,
+        limit: usize,
+    ) -> Result<Page<TableRow>, StoreError>;
+
+    /// Removes every row of a table.
+    async fn clear(&self, table: TableRef) -> Result<(), StoreError>;
+
+    /// Writes and deletes in one partition of one table, all or nothing. Not for rows that conditional writes touch.
+    async fn write(&self, writes: Vec<Write>) -> Result<(), StoreError>;
+
+    /// Puts the row if there is none.
+    async fn insert_if_absent(&self, key: &RowKey, value: Bytes) -> Result<Conditional, StoreError>;
+
+    /// Replaces the row (or makes it, `expected` = `None`) if its version, the stamp, is `expected`. The new version
+    /// is `expected + 1`, or 1.
+    async fn compare_and_set(
+        &self,
+        key: &RowKey,
+        expected: Option<u64>,
+        value: Bytes,
+    ) -> Result<Conditional, StoreError>;
+
+    /// Writes rows at a position and moves the checkpoint.
+    async fn project(&self, batch: ProjectedBatch) -> Result<Projection, StoreError>;
+
+    /// Puts the row at its slot, `row.first_seq`, if none stands there.
+    async fn append(&self, log: LogKey, row: &LogRow) -> Result<Append, StoreError>;
+
+    /// The row at exactly this slot.
+    async fn log_row(&self, log: LogKey, first_seq: Seq) -> Result<Option<LogRow>, StoreError>;
+
+    /// Rows that begin after `after`, which is 0 or the end of a group, in order: at least one if there is one, then
+    /// as many as fit `max_bytes`.
+    async fn read_log(&self, log: LogKey, after: Seq, max_bytes: usize) -> Result<Vec<LogRow>, StoreError>;
+}
