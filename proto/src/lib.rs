@@ -1,1 +1,19 @@
-//! The contract: every message that services and clients may know of each other.
+//! The contract: every message that services, clients and logs may know of each other, generated from `p92/`.
+//!
+//! It holds no behaviour. What a message means stands in its `.proto` file; how messages may change in `README.md`.
+
+// Generated code answers to the generator's style, not to ours.
+#![allow(clippy::all, clippy::pedantic, rustdoc::all)]
+
+/// Every file of the contract as an encoded `google.protobuf.FileDescriptorSet`, for reflection and for tools.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+
+pub mod p92 {
+    pub mod event {
+        pub mod v1 {
+            tonic::include_proto!("p92.event.v1");
+        }
+    }
+}
+
+pub use p92::*;

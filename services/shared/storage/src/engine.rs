@@ -120,7 +120,7 @@ pub enum Conditional {
 
 /// Rows that are a function of a log up to a position, and the checkpoint that says so.
 ///
-/// CQL: each row is written at timestamp `to`, then the checkpoint. Embedded: one atomic batch, refused unless
+/// CQL: each row is written at the timestamp of its position, then the checkpoint. Embedded: one atomic batch, refused unless
 /// the checkpoint stands at `from`.
 #[derive(Clone, Debug)]
 pub struct ProjectedBatch {
@@ -128,10 +128,19 @@ pub struct ProjectedBatch {
     pub checkpoint: RowKey,
     /// The position this batch goes on from: 0 when there is no checkpoint row.
     pub from: Seq,
-    /// The position at which the rows are written, and where the checkpoint stands afterwards.
+    /// Where the checkpoint stands afterwards.
     pub to: Seq,
     /// At most one write per key.
-    pub writes: Vec<Write>,
+    pub writes: Vec<ProjectedWrite>,
+}
+
+/// A put or delete at a position: an older position never overwrites a newer one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProjectedWrite {
+    pub key: RowKey,
+    pub value: Option<Bytes>,
+    /// Position of the event that the row comes from: the row's stamp, on CQL its timestamp.
+    pub at: Seq,
 }
 
 /// The answer to a [`ProjectedBatch`].
@@ -236,7 +245,10 @@ pub trait Engine: Send + Sync + std::fmt::Debug + 'static {
     async fn project(&self, batch: ProjectedBatch) -> Result<Projection, StoreError>;
 
     /// Puts the row at its slot, `row.first_seq`, if none stands there.
-    async fn append(&self, log: LogKey, row: &LogRow) -> Result<Append, StoreError>;
+    ///
+    /// `before` are writes to state that must be durable no later than the row, such as the keys that open it.
+    /// Embedded: one batch with the row. CQL: written and acknowledged first. If the slot is lost they may stand.
+    async fn append(&self, log: LogKey, row: &LogRow, before: &[Write]) -> Result<Append, StoreError>;
 
     /// The row at exactly this slot.
     async fn log_row(&self, log: LogKey, first_seq: Seq) -> Result<Option<LogRow>, StoreError>;

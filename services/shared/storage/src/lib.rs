@@ -12,7 +12,7 @@ pub mod table;
 
 pub use engine::{
     Append, Capabilities, Conditional, Direction, Engine, GroupId, LOG_BUCKET, LogKey, LogRow, Page,
-    ProjectedBatch, Projection, Range, Row, RowKey, Scan, TableRow, Write,
+    ProjectedBatch, ProjectedWrite, Projection, Range, Row, RowKey, Scan, TableRow, Write,
 };
 pub use error::{Outcome, StoreError};
 pub use key::{Key, KeyReader, Malformed};
