@@ -1,1 +1,62 @@
-//! Shard logs: own, decide, append, read, project.
+//! Shard logs with one owner each: the one mechanism of P92 (ARCHITECTURE §3).
+//!
+//! In: commands as closures that load aggregates and emit events. Out: receipts, rows of views, groups for readers.
+//! It must not know what any event means, which services exist besides the name of its own, or how a client asks.
+//!
+//! | room | noun |
+//! |---|---|
+//! | `stream`, `event`, `group` | what is written: streams, events, groups, and their bytes |
+//! | `owner` | deciding a round, appending its group, taking over |
+//! | `worker` | the task that runs an owner and answers in order |
+//! | `view`, `rows`, `rebuild` | rows that are functions of events |
+//! | `reader`, `lease`, `quarantine` | those who follow a log |
+//! | `bus` | the hint that a log has grown |
+//! | `membership` | who holds which slot |
+//! | `keyring`, `keyfile` | sealed payloads |
+//! | `runtime`, `reads` | what a service holds in its hand |
+
+pub mod bus;
+pub mod command;
+pub mod error;
+pub mod event;
+pub mod group;
+pub mod heads;
+pub mod keyfile;
+pub mod keyring;
+pub mod keys;
+pub mod lease;
+pub mod membership;
+pub mod metrics;
+pub mod overlay;
+pub mod owner;
+pub mod platform;
+pub mod progress;
+pub mod quarantine;
+pub mod reader;
+pub mod reads;
+pub mod rebuild;
+pub mod round;
+pub mod rows;
+pub mod runtime;
+pub mod stream;
+pub mod tables;
+pub mod view;
+pub mod worker;
+
+pub use bus::{Bus, LocalBus};
+pub use command::{CommandMeta, Receipt};
+pub use error::{ConsumeError, Poison, ProjectionError};
+pub use event::{NewEvent, Recorded};
+pub use group::Group;
+pub use keyfile::KeyFile;
+pub use keyring::Keyring;
+pub use lease::Consumer;
+pub use membership::Membership;
+pub use platform::Platform;
+pub use reader::GroupStream;
+pub use reads::Reads;
+pub use round::{Aggregate, Loaded, Round};
+pub use rows::Rows;
+pub use runtime::{Runtime, Spec};
+pub use stream::Stream;
+pub use view::View;

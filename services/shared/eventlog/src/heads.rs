@@ -1,0 +1,111 @@
+//! The heads of logs for readers: their `applied` rows, asked for twice a second, with the moment of asking.
+//!
+//! An owner's word is no head (ARCHITECTURE §3.5). A memory may answer only if it has applied heads that were asked for
+//! at most 500 ms ago; that moment is counted from sending the question.
+
+use crate::progress::{Mark, Progress};
+use crate::tables;
+use p92_kernel::{Clock, Seq, Service, Shard};
+use p92_storage::{Direction, Engine, KeyReader, LogKey, Range, Scan, StoreError};
+use parking_lot::RwLock;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// How often heads are asked for.
+pub const ASK_EVERY: Duration = Duration::from_millis(250);
+
+/// The heads of one service's logs as of a moment.
+#[derive(Clone, Debug, Default)]
+pub struct Asked {
+    /// When the question was sent, monotonic.
+    pub at: Duration,
+    pub heads: BTreeMap<Shard, Seq>,
+}
+
+/// The last answers.
+#[derive(Debug, Default)]
+pub struct Heads {
+    followed: RwLock<HashMap<Service, Asked>>,
+}
+
+impl Heads {
+    /// Starts asking for the heads of followed services.
+    pub fn start(
+        engine: Arc<dyn Engine>,
+        clock: Arc<dyn Clock>,
+        progress: Arc<Progress>,
+        tasks: &TaskTracker,
+        stopping: &CancellationToken,
+    ) -> Arc<Self> {
+        let heads = Arc::new(Self::default());
+        let (asking, stopping) = (Arc::clone(&heads), stopping.clone());
+        tasks.spawn(async move {
+            let mut tick = tokio::time::interval(ASK_EVERY);
+            tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            loop {
+                tokio::select! {
+                    () = stopping.cancelled() => return,
+                    _ = tick.tick() => asking.ask_all(&*engine, &*clock, &progress).await,
+                }
+            }
+        });
+        heads
+    }
+
+    async fn ask_all(&self, engine: &dyn Engine, clock: &dyn Clock, progress: &Progress) {
+        let services: Vec<Service> = self.followed.read().keys().copied().collect();
+        for service in services {
+            let at = clock.monotonic();
+            match read_heads(engine, service).await {
+                Ok(heads) => {
+                    for (shard, seq) in &heads {
+                        progress.reached(&Mark::applied(LogKey { service, shard: *shard }), *seq);
+                    }
+                    self.followed.write().insert(service, Asked { at, heads });
+                }
+                Err(error) => tracing::warn!(%service, %error, "heads could not be read"),
+            }
+        }
+    }
+
+    /// From now on the heads of this service are asked for.
+    pub fn follow(&self, service: Service) {
+        self.followed.write().entry(service).or_default();
+    }
+
+    /// The last answer; empty before the first.
+    #[must_use]
+    pub fn last(&self, service: Service) -> Asked {
+        self.followed.read().get(&service).cloned().unwrap_or_default()
+    }
+}
+
+/// Asks the store for the heads of a service's logs.
+pub async fn read_heads(engine: &dyn Engine, service: Service) -> Result<BTreeMap<Shard, Seq>, StoreError> {
+    let scan = Scan {
+        table: tables::APPLIED.only(),
+        partition: tables::applied_partition(service),
+        range: Range::all(),
+        direction: Direction::Forward,
+        limit: 1_000,
+        after: None,
+    };
+    let mut heads = BTreeMap::new();
+    let mut scan = scan;
+    loop {
+        let page = engine.scan(&scan).await?;
+        for (clustering, row) in page.rows {
+            let shard = KeyReader::new(&clustering).small();
+            let shard =
+                shard.map_err(|error| StoreError::Damaged(format!("a head of {service}: {error}")))?;
+            heads.insert(Shard(shard), Seq(row.stamp));
+        }
+        match page.next {
+            Some(next) => scan.after = Some(next),
+            None => return Ok(heads),
+        }
+    }
+}

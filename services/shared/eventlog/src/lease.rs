@@ -1,0 +1,232 @@
+//! Leased readers: one reader and one checkpoint per (consumer, source log), run by whoever holds the slot.
+
+use crate::error::{ConsumeError, ProjectionError};
+use crate::group::Group;
+use crate::overlay::Overlay;
+use crate::platform::Shared;
+use crate::progress::Mark;
+use crate::quarantine::{Quarantine, TRIES};
+use crate::reader::GroupStream;
+use crate::rows::{Layers, Rows, readable, to_writes};
+use crate::view::ViewSet;
+use crate::{Poison, Recorded, tables};
+use async_trait::async_trait;
+use p92_kernel::{Seq, Service};
+use p92_storage::{LogKey, ProjectedBatch, Projection, StoreError};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// An effect of events: a command to a service. Idempotent, with the causing event's id as key.
+#[async_trait]
+pub trait Consumer: Send + Sync + std::fmt::Debug + 'static {
+    /// Unique in the installation: `<service>.<what it does>`.
+    fn name(&self) -> &'static str;
+
+    /// Whose log it reads.
+    fn source(&self) -> Service;
+
+    /// Whether events of this type matter. Asked for every event, so cheap.
+    fn wants(&self, event_type: &str) -> bool;
+
+    /// Does what follows from the event. Called again after a restart, or when it must wait.
+    async fn handle(&self, event: &Recorded) -> Result<(), ConsumeError>;
+}
+
+/// What a leased reader does with events.
+#[derive(Clone, Debug)]
+pub enum Work {
+    /// Writes rows of views, with the checkpoint in one batch.
+    Views(ViewSet),
+    /// Does effects, then moves the checkpoint.
+    Effects(Arc<dyn Consumer>),
+}
+
+/// One reader of one log.
+#[derive(Debug)]
+pub struct Lease {
+    pub shared: Arc<Shared>,
+    pub name: Arc<str>,
+    pub log: LogKey,
+    pub work: Work,
+}
+
+/// Why a group was not finished; nothing of it was lost.
+enum Wait {
+    /// The store, or whoever an effect asks, does not answer.
+    Error(String),
+    /// An event is newer than this build knows.
+    Newer(String),
+    /// Somebody else moved the checkpoint.
+    Moved(Seq),
+}
+
+impl From<StoreError> for Wait {
+    fn from(error: StoreError) -> Self {
+        Self::Error(error.to_string())
+    }
+}
+
+impl Lease {
+    /// Reads until told to stop. What is under way is finished or will be done again.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut pause = Duration::from_millis(50);
+        while !stop.is_cancelled() {
+            let problem = tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                waits = self.follow(&mut pause) => match waits {
+                    Wait::Error(problem) => problem,
+                    Wait::Newer(problem) => {
+                        pause = Duration::from_secs(5);
+                        problem
+                    }
+                    Wait::Moved(seq) => format!("the checkpoint stands at {seq}"),
+                },
+            };
+            self.shared.metrics.waiting(self.log);
+            tracing::warn!(reader = %self.name, source = %self.log.service, shard = %self.log.shard, problem, "a reader waits");
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(pause) => {}
+            }
+            pause = (pause * 2).min(Duration::from_secs(5));
+        }
+    }
+
+    async fn follow(&self, pause: &mut Duration) -> Wait {
+        match self.follow_from_checkpoint(pause).await {
+            Ok(never) => match never {},
+            Err(wait) => wait,
+        }
+    }
+
+    async fn follow_from_checkpoint(&self, pause: &mut Duration) -> Result<std::convert::Infallible, Wait> {
+        let platform = &self.shared.platform;
+        let checkpoint = tables::checkpoint_key(&self.name, self.log);
+        let at = platform.engine.get(&checkpoint).await?.map_or(Seq(0), |row| Seq(row.stamp));
+        if let Work::Views(views) = &self.work {
+            for view in views.0.iter() {
+                self.shared.view_states.load_writer(&*platform.engine, view.table(), self.log).await?;
+            }
+        }
+        let mut quarantine = Quarantine::load(platform, &self.name).await?;
+        let mark = Mark::reader(&self.name, self.log);
+        platform.progress.reached(&mark, at);
+        let mut groups = GroupStream::new(platform, self.log, at);
+        loop {
+            let from = groups.at();
+            let group = groups.next().await?;
+            let to = group.last_seq();
+            let rows = match &self.work {
+                Work::Views(views) => self.project(views, &group, &mut quarantine).await?,
+                Work::Effects(consumer) => {
+                    self.effects(&**consumer, &group, &mut quarantine).await?;
+                    Overlay::default()
+                }
+            };
+            let writes = to_writes(&rows, &self.shared.view_states, self.log);
+            let batch = ProjectedBatch { checkpoint: checkpoint.clone(), from, to, writes };
+            if let Projection::Refused { stands } = platform.engine.project(batch).await?
+                && stands != to
+            {
+                return Err(Wait::Moved(stands));
+            }
+            platform.progress.reached(&mark, to);
+            let head = platform.progress.at(&Mark::applied(self.log));
+            self.shared.metrics.lag(&self.name, self.log, head, to);
+            *pause = Duration::from_millis(50);
+        }
+    }
+
+    async fn project(
+        &self,
+        views: &ViewSet,
+        group: &Group,
+        quarantine: &mut Quarantine,
+    ) -> Result<Overlay, Wait> {
+        let mut rows = Overlay::default();
+        for event in &group.events {
+            if !views.0.iter().any(|view| view.wants(event.event_type())) {
+                continue;
+            }
+            if quarantine.holds(event) {
+                self.put_aside(quarantine, event, "").await?;
+                continue;
+            }
+            match self.project_event(views, event, &rows).await {
+                Ok(written) => rows.absorb(written),
+                Err(ProjectionError::Store(error)) => return Err(error.into()),
+                Err(ProjectionError::Poison(Poison::Newer { .. })) => {
+                    return Err(Wait::Newer(format!("{} is newer than this build", event.event_type())));
+                }
+                // A function of events fails the same way however often it is tried.
+                Err(error) => self.put_aside(quarantine, event, &error.to_string()).await?,
+            }
+        }
+        Ok(rows)
+    }
+
+    async fn project_event(
+        &self,
+        views: &ViewSet,
+        event: &Recorded,
+        rows: &Overlay,
+    ) -> Result<Overlay, ProjectionError> {
+        let mut out = Overlay::default();
+        for view in views.0.iter().filter(|view| view.wants(event.event_type())) {
+            let laid = [&out, rows];
+            let layers = Layers { engine: &*self.shared.platform.engine, laid: &laid };
+            let table = readable(view.table(), &self.shared.view_states);
+            let mut written = Rows::new(table, event.position.seq, layers);
+            view.project(event, &mut written).await?;
+            out.absorb(written.written());
+        }
+        Ok(out)
+    }
+
+    async fn effects(
+        &self,
+        consumer: &dyn Consumer,
+        group: &Group,
+        quarantine: &mut Quarantine,
+    ) -> Result<(), Wait> {
+        for event in group.events.iter().filter(|event| consumer.wants(event.event_type())) {
+            if quarantine.holds(event) {
+                self.put_aside(quarantine, event, "").await?;
+                continue;
+            }
+            let mut tries = 0;
+            loop {
+                match consumer.handle(event).await {
+                    Ok(()) => break,
+                    Err(ConsumeError::Wait(failure)) => return Err(Wait::Error(failure.to_string())),
+                    Err(ConsumeError::Poison(Poison::Newer { event_type, .. })) => {
+                        return Err(Wait::Newer(format!("{event_type} is newer than this build")));
+                    }
+                    Err(ConsumeError::Poison(poison)) => {
+                        tries += 1;
+                        if tries == TRIES {
+                            self.put_aside(quarantine, event, &poison.to_string()).await?;
+                            break;
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn put_aside(
+        &self,
+        quarantine: &mut Quarantine,
+        event: &Recorded,
+        problem: &str,
+    ) -> Result<(), Wait> {
+        tracing::error!(reader = %self.name, event_type = event.event_type(), seq = %event.position.seq, problem,
+            "an event cannot be applied and is put into quarantine");
+        self.shared.metrics.quarantined(&self.name);
+        quarantine.put(&self.shared.platform, &self.name, event, problem).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,272 @@
+//! Who lives, and who holds which slot (ARCHITECTURE §3.8).
+//!
+//! Each member beats one row every two seconds, under an id that is new at every start. A slot changes hands only by a
+//! conditional write of its ownership row: handed over by its holder, or taken by a member that itself, by reads that
+//! succeeded, saw no beat of the holder for six seconds of its own monotonic clock. Where opening the store proves that
+//! nobody else lives, a start takes all slots at once.
+
+use crate::tables;
+use bytes::Bytes;
+use p92_kernel::{Clock, Service, Shard, ShardCount, digest};
+use p92_proto::event::v1;
+use p92_storage::{
+    Conditional, Direction, Engine, Key, KeyReader, LogKey, Range, Row, RowKey, Scan, StoreError, Write,
+};
+use parking_lot::Mutex;
+use prost::Message;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// How often a member beats.
+pub const BEAT_EVERY: Duration = Duration::from_secs(2);
+/// After how long without a beat a member counts as dead.
+pub const DEAD_AFTER: Duration = Duration::from_secs(6);
+
+/// What a member saw of another: the last beat, and when it saw it change.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    beat: u64,
+    changed: Duration,
+}
+
+/// This process among the members.
+#[derive(Debug)]
+pub struct Membership {
+    engine: Arc<dyn Engine>,
+    clock: Arc<dyn Clock>,
+    member: String,
+    shards: ShardCount,
+    services: Mutex<Vec<Service>>,
+    slots: watch::Sender<BTreeMap<(Service, Shard), u64>>,
+    seen: Mutex<HashMap<String, Seen>>,
+    beat: Mutex<u64>,
+}
+
+impl Membership {
+    /// Begins to beat, to watch, and to hold what this member should hold.
+    pub fn start(
+        engine: Arc<dyn Engine>,
+        clock: Arc<dyn Clock>,
+        member: String,
+        shards: ShardCount,
+        tasks: &TaskTracker,
+        stopping: &CancellationToken,
+    ) -> Arc<Self> {
+        let membership = Arc::new(Self {
+            engine,
+            clock,
+            member,
+            shards,
+            services: Mutex::default(),
+            slots: watch::Sender::default(),
+            seen: Mutex::default(),
+            beat: Mutex::new(0),
+        });
+        let (running, stopping) = (Arc::clone(&membership), stopping.clone());
+        tasks.spawn(async move {
+            let mut tick = tokio::time::interval(BEAT_EVERY);
+            tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            loop {
+                tokio::select! {
+                    () = stopping.cancelled() => return,
+                    _ = tick.tick() => running.step_or_log().await,
+                }
+            }
+        });
+        membership
+    }
+
+    /// From now on this member wants slots of that service; answers when it has looked for them once.
+    pub async fn join(&self, service: Service) -> Result<(), StoreError> {
+        self.services.lock().push(service);
+        self.step().await
+    }
+
+    /// The slots held, with their epochs.
+    #[must_use]
+    pub fn slots(&self) -> watch::Receiver<BTreeMap<(Service, Shard), u64>> {
+        self.slots.subscribe()
+    }
+
+    /// Gives every slot back, and the member row with them.
+    pub async fn leave(&self) {
+        let held: Vec<_> = self.slots.borrow().iter().map(|(slot, epoch)| (*slot, *epoch)).collect();
+        self.slots.send_replace(BTreeMap::new());
+        for ((service, shard), epoch) in held {
+            let nobody = v1::OwnershipRow { member: String::new(), epoch };
+            if let Err(error) = self.hand_over(service, shard, epoch, &nobody).await {
+                tracing::warn!(%service, %shard, %error, "a slot could not be given back; it will be taken");
+            }
+        }
+        let gone = Write { key: member_key(&self.member), value: None };
+        if let Err(error) = self.engine.write(vec![gone]).await {
+            tracing::warn!(%error, "the member row could not be removed; it will be seen as dead");
+        }
+    }
+
+    async fn step_or_log(&self) {
+        if let Err(error) = self.step().await {
+            tracing::warn!(%error, "the membership cannot be read; slots stay as they are");
+        }
+    }
+
+    /// One beat and one look at the others.
+    async fn step(&self) -> Result<(), StoreError> {
+        let services = self.services.lock().clone();
+        let beat = {
+            let mut beat = self.beat.lock();
+            *beat += 1;
+            *beat
+        };
+        let row = v1::MemberRow {
+            beat,
+            services: services.iter().map(|service| service.name().to_owned()).collect(),
+            address: String::new(),
+        };
+        let write = Write { key: member_key(&self.member), value: Some(row.encode_to_vec().into()) };
+        self.engine.write(vec![write]).await?;
+        let living = self.look().await?;
+        for service in services {
+            let wanting: Vec<&String> = living
+                .iter()
+                .filter(|(_, row)| row.services.iter().any(|name| name == service.name()))
+                .map(|(member, _)| member)
+                .collect();
+            // All at once: their conditional writes share few syncs.
+            let slots = self.shards.all().map(|shard| self.settle(service, shard, &wanting, &living));
+            futures::future::try_join_all(slots).await?;
+        }
+        Ok(())
+    }
+
+    /// Those that live, as far as this member can tell.
+    async fn look(&self) -> Result<BTreeMap<String, v1::MemberRow>, StoreError> {
+        let asked = self.clock.monotonic();
+        let scan = Scan {
+            table: tables::MEMBERS.only(),
+            partition: members_partition(),
+            range: Range::all(),
+            direction: Direction::Forward,
+            limit: 1_000,
+            after: None,
+        };
+        let page = self.engine.scan(&scan).await?;
+        let exclusive = self.engine.capabilities().exclusive;
+        let mut living = BTreeMap::new();
+        let mut seen = self.seen.lock();
+        for (clustering, row) in page.rows {
+            let member = KeyReader::new(&clustering).text();
+            let member = member.map_err(|error| StoreError::Damaged(format!("a member row: {error}")))?;
+            let row = v1::MemberRow::decode(row.value)
+                .map_err(|error| StoreError::Damaged(format!("a member row: {error}")))?;
+            let entry = seen.entry(member.clone()).or_insert(Seen { beat: row.beat, changed: asked });
+            if entry.beat != row.beat {
+                *entry = Seen { beat: row.beat, changed: asked };
+            }
+            let silent = asked.saturating_sub(entry.changed) >= DEAD_AFTER;
+            if member == self.member || !(exclusive || silent) {
+                living.insert(member, row);
+            }
+        }
+        Ok(living)
+    }
+
+    /// Takes, keeps or hands over one slot.
+    async fn settle(
+        &self,
+        service: Service,
+        shard: Shard,
+        wanting: &[&String],
+        living: &BTreeMap<String, v1::MemberRow>,
+    ) -> Result<(), StoreError> {
+        let heir = wanting.iter().max_by_key(|member| weight(member, service, shard));
+        let Some(heir) = heir else { return Ok(()) };
+        let standing = self.engine.get(&tables::ownership_key(service, shard)).await?;
+        let (version, row) = read_ownership(standing)?;
+        let held = row.member == self.member;
+        let mine = **heir == self.member;
+        if held && mine {
+            self.note(service, shard, Some(row.epoch));
+        } else if held {
+            // The worker stops deciding first; whoever takes over closes the log behind it in any case.
+            self.note(service, shard, None);
+            let next = v1::OwnershipRow { member: (*heir).clone(), epoch: row.epoch + 1 };
+            self.hand_over(service, shard, row.epoch, &next).await?;
+        } else if mine && !living.contains_key(&row.member) {
+            let next = v1::OwnershipRow { member: self.member.clone(), epoch: row.epoch + 1 };
+            let key = tables::ownership_key(service, shard);
+            let written = self.engine.compare_and_set(&key, version, next.encode_to_vec().into()).await?;
+            if written == Conditional::Applied {
+                self.note(service, shard, Some(next.epoch));
+            }
+        } else {
+            self.note(service, shard, None);
+        }
+        Ok(())
+    }
+
+    async fn hand_over(
+        &self,
+        service: Service,
+        shard: Shard,
+        epoch: u64,
+        next: &v1::OwnershipRow,
+    ) -> Result<(), StoreError> {
+        let key = tables::ownership_key(service, shard);
+        let (version, row) = read_ownership(self.engine.get(&key).await?)?;
+        if row.member == self.member && row.epoch == epoch {
+            self.engine.compare_and_set(&key, version, Bytes::from(next.encode_to_vec())).await?;
+        }
+        Ok(())
+    }
+
+    fn note(&self, service: Service, shard: Shard, epoch: Option<u64>) {
+        self.slots.send_if_modified(|slots| match epoch {
+            Some(epoch) => slots.insert((service, shard), epoch) != Some(epoch),
+            None => slots.remove(&(service, shard)).is_some(),
+        });
+    }
+}
+
+/// Rendezvous hashing: the member with the largest weight should hold the slot.
+fn weight(member: &str, service: Service, shard: Shard) -> u64 {
+    digest::leading_u64(&digest::of_parts(&[
+        member.as_bytes(),
+        service.name().as_bytes(),
+        &shard.0.to_be_bytes(),
+    ]))
+}
+
+/// Whether the ownership row names this member and epoch.
+pub async fn is_held(engine: &dyn Engine, log: LogKey, member: &str, epoch: u64) -> Result<bool, StoreError> {
+    let (_, row) = read_ownership(engine.get(&tables::ownership_key(log.service, log.shard)).await?)?;
+    Ok(row.member == member && row.epoch == epoch)
+}
+
+/// Takes a slot from whoever has it, at the version that stands. For those who decide about slots themselves.
+pub async fn take_slot(engine: &dyn Engine, log: LogKey, member: &str) -> Result<Option<u64>, StoreError> {
+    let key = tables::ownership_key(log.service, log.shard);
+    let (version, row) = read_ownership(engine.get(&key).await?)?;
+    let next = v1::OwnershipRow { member: member.to_owned(), epoch: row.epoch + 1 };
+    let written = engine.compare_and_set(&key, version, next.encode_to_vec().into()).await?;
+    Ok((written == Conditional::Applied).then_some(next.epoch))
+}
+
+fn read_ownership(row: Option<Row>) -> Result<(Option<u64>, v1::OwnershipRow), StoreError> {
+    let Some(row) = row else { return Ok((None, v1::OwnershipRow::default())) };
+    let owner = v1::OwnershipRow::decode(row.value)
+        .map_err(|error| StoreError::Damaged(format!("an ownership row: {error}")))?;
+    Ok((Some(row.stamp), owner))
+}
+
+fn members_partition() -> Bytes {
+    Key::new().text("members").build()
+}
+
+fn member_key(member: &str) -> RowKey {
+    RowKey::new(tables::MEMBERS.only(), members_partition(), Key::new().text(member))
+}

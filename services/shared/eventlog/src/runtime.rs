@@ -1,0 +1,162 @@
+//! What a service holds in its hand: its shards' workers, its readers, its reads.
+
+use crate::lease::{Lease, Work};
+use crate::metrics::Metrics;
+use crate::platform::Shared;
+use crate::round::{Command, Round};
+use crate::view::{ViewSet, ViewStates};
+use crate::worker::{Holding, Worker};
+use crate::{CommandMeta, Consumer, Platform, Reads, Receipt, View, keys::Keys};
+use futures::future::BoxFuture;
+use p92_kernel::{Failure, Service, Shard};
+use p92_storage::{LogKey, StoreError, Table};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// What a service brings to its log.
+#[derive(Clone, Debug)]
+pub struct Spec {
+    pub service: Service,
+    pub views: Vec<Arc<dyn View>>,
+    pub consumers: Vec<Arc<dyn Consumer>>,
+}
+
+/// The log of one service in this process.
+#[derive(Debug)]
+pub struct Runtime {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) spec: Spec,
+    workers: BTreeMap<Shard, Worker>,
+    reads: Reads,
+}
+
+/// The leased readers that a service has, by source and name.
+fn leases(spec: &Spec) -> Vec<(Service, Arc<str>, Work)> {
+    let mut out = Vec::new();
+    let sources: BTreeSet<Service> = spec.views.iter().map(|view| view.source()).collect();
+    for source in sources.into_iter().filter(|source| *source != spec.service) {
+        let name = format!("{}.views", spec.service.name());
+        out.push((source, name.into(), Work::Views(ViewSet::of_source(&spec.views, source))));
+    }
+    for consumer in &spec.consumers {
+        out.push((consumer.source(), consumer.name().into(), Work::Effects(Arc::clone(consumer))));
+    }
+    out
+}
+
+impl Runtime {
+    /// Joins the members that may hold this service's slots, and runs what they hold.
+    pub async fn start(platform: &Arc<Platform>, spec: Spec) -> Result<Arc<Self>, StoreError> {
+        let mut own: Vec<Arc<dyn View>> = vec![Arc::new(Keys::new(spec.service))];
+        own.extend(spec.views.iter().filter(|view| view.source() == spec.service).cloned());
+        let view_states = Arc::new(ViewStates::default());
+        let tables: Vec<&'static Table> = own.iter().chain(&spec.views).map(|view| view.table()).collect();
+        view_states.load(&*platform.engine, &tables).await?;
+        let shared = Arc::new(Shared {
+            platform: Arc::clone(platform),
+            service: spec.service,
+            own_views: ViewSet(own.into()),
+            view_states,
+            metrics: Metrics::new(spec.service),
+            #[cfg(feature = "mutants")]
+            mutant: None,
+        });
+        let leases = leases(&spec);
+        let readers = leases
+            .iter()
+            .filter(|(.., work)| matches!(work, Work::Views(_)))
+            .map(|(source, name, _)| (*source, Arc::clone(name)))
+            .collect();
+        let workers = platform
+            .shards
+            .all()
+            .map(|shard| (shard, Worker::start(&shared, LogKey { service: spec.service, shard })))
+            .collect();
+        let reads = Reads::new(Arc::clone(&shared), readers);
+        let runtime = Arc::new(Self { shared, spec, workers, reads });
+        platform.tasks.spawn(follow_slots(Arc::clone(&runtime), leases));
+        platform.membership.join(runtime.shared.service).await?;
+        Ok(runtime)
+    }
+
+    /// Has a command decided by the shard's owner. The answer comes when its group and rows stand.
+    pub async fn execute<F>(&self, shard: Shard, meta: CommandMeta, command: F) -> Result<Receipt, Failure>
+    where
+        F: for<'a> FnMut(&'a mut Round) -> BoxFuture<'a, Result<(), Failure>> + Send + 'static,
+    {
+        let worker = self.workers.get(&shard).ok_or_else(crate::error::not_here)?;
+        let command: Command = Box::new(command);
+        worker.execute(meta, command).await
+    }
+
+    /// The service's tables.
+    #[must_use]
+    pub const fn reads(&self) -> &Reads {
+        &self.reads
+    }
+
+    /// The process it runs in.
+    #[must_use]
+    pub fn platform(&self) -> &Arc<Platform> {
+        &self.shared.platform
+    }
+
+    /// Waits until every shard that this process should own is owned.
+    pub async fn ready(&self) {
+        for worker in self.workers.values() {
+            let mut holding = worker.holding();
+            let _ = holding.wait_for(|holding| *holding == Holding::Owning).await;
+        }
+    }
+
+    /// Shards, and what this process is doing with them.
+    #[must_use]
+    pub fn holdings(&self) -> Vec<(Shard, Holding)> {
+        self.workers.iter().map(|(shard, worker)| (*shard, *worker.holding().borrow())).collect()
+    }
+}
+
+/// Tells workers and readers which slots are held.
+async fn follow_slots(runtime: Arc<Runtime>, leases: Vec<(Service, Arc<str>, Work)>) {
+    let platform = Arc::clone(runtime.platform());
+    let mut slots = platform.membership.slots();
+    let mut running: BTreeMap<Shard, CancellationToken> = BTreeMap::new();
+    loop {
+        let held: BTreeMap<Shard, u64> = slots
+            .borrow_and_update()
+            .iter()
+            .filter(|((service, _), _)| *service == runtime.shared.service)
+            .map(|((_, shard), epoch)| (*shard, *epoch))
+            .collect();
+        for (shard, worker) in &runtime.workers {
+            let epoch = held.get(shard).copied();
+            worker.slot(epoch);
+            if epoch.is_none() {
+                if let Some(stop) = running.remove(shard) {
+                    stop.cancel();
+                }
+            } else if !running.contains_key(shard) {
+                let stop = platform.stopping.child_token();
+                for (source, name, work) in &leases {
+                    let lease = Lease {
+                        shared: Arc::clone(&runtime.shared),
+                        name: Arc::clone(name),
+                        log: LogKey { service: *source, shard: *shard },
+                        work: work.clone(),
+                    };
+                    platform.tasks.spawn(lease.run(stop.clone()));
+                }
+                running.insert(*shard, stop);
+            }
+        }
+        tokio::select! {
+            () = platform.stopping.cancelled() => break,
+            changed = slots.changed() => if changed.is_err() { break },
+        }
+    }
+    // Workers end by losing their slots: what was appended gets its rows, what waits is turned away.
+    for worker in runtime.workers.values() {
+        worker.slot(None);
+    }
+}

@@ -1,0 +1,153 @@
+//! The tables that the log keeps of itself, besides the logs.
+//!
+//! Streams and keys exist once per service, the rest once per installation.
+
+use bytes::Bytes;
+use p92_kernel::{Service, Shard};
+use p92_storage::{Class, Key, LogKey, RowKey, Table};
+
+macro_rules! per_service {
+    ($(#[$doc:meta])* $function:ident, $suffix:literal, $class:expr, $row:literal, $serves:literal) => {
+        $(#[$doc])*
+        #[must_use]
+        pub const fn $function(service: Service) -> &'static Table {
+            macro_rules! of { ($prefix:literal) => {{
+                static TABLE: Table = Table {
+                    name: concat!($prefix, $suffix), class: $class, row: $row, serves: $serves,
+                };
+                &TABLE
+            }}; }
+            match service {
+                Service::Identity => of!("identity"),
+                Service::Posting => of!("posting"),
+                Service::Timelines => of!("timelines"),
+                Service::FederationDelivery => of!("federation_delivery"),
+                Service::Ranking => of!("ranking"),
+            }
+        }
+    };
+}
+
+per_service!(
+    /// Stream rows: the index by which an owner loads an aggregate.
+    streams, "_streams", Class::Log, "p92.event.v1.Event",
+    "stream | version → event: loads an aggregate"
+);
+per_service!(
+    /// What was done under which idempotency key, for seven days.
+    keys, "_keys", Class::View, "p92.event.v1.KeyRow",
+    "shard, scope | key → what was done; shard | time, scope, key → what may be dropped"
+);
+per_service!(
+    /// Keys of content streams, under their subjects' keys.
+    content_keys, "_content_keys", Class::State, "p92.event.v1.WrappedKey",
+    "content stream | → its key: opens sealed payloads"
+);
+per_service!(
+    /// Keys of subjects, under a rotating key.
+    subject_keys, "_subject_keys", Class::State, "p92.event.v1.WrappedKey",
+    "subject | → its key: erasure destroys it"
+);
+
+/// Up to where each log's owner has written rows; all of a service's in one partition.
+pub static APPLIED: Table = Table {
+    name: "eventlog_applied",
+    class: Class::State,
+    row: "",
+    serves: "service | shard → its stamp: a log's head for readers",
+};
+/// When each log's last event happened.
+pub static TIMES: Table = Table {
+    name: "eventlog_times",
+    class: Class::State,
+    row: "p92.event.v1.LogTimeRow",
+    serves: "service | shard → time: where the ids of the next owner begin",
+};
+/// How far leased readers have come.
+pub static CHECKPOINTS: Table = Table {
+    name: "eventlog_checkpoints",
+    class: Class::State,
+    row: "",
+    serves: "consumer | service, shard → its stamp: where a reader goes on",
+};
+/// Processes that live.
+pub static MEMBERS: Table = Table {
+    name: "eventlog_members",
+    class: Class::State,
+    row: "p92.event.v1.MemberRow",
+    serves: "one partition | member → beat: who lives",
+};
+/// Who holds which slot.
+pub static OWNERSHIP: Table = Table {
+    name: "eventlog_ownership",
+    class: Class::State,
+    row: "p92.event.v1.OwnershipRow",
+    serves: "service | shard → member, epoch: who holds a slot",
+};
+/// Which of a view's tables answers.
+pub static VIEW_POINTERS: Table = Table {
+    name: "eventlog_view_pointers",
+    class: Class::State,
+    row: "p92.event.v1.ViewPointerRow",
+    serves: "one partition | view → a or b: which table answers",
+};
+/// Which tables of a view each writing shard writes.
+pub static VIEW_WRITERS: Table = Table {
+    name: "eventlog_view_writers",
+    class: Class::State,
+    row: "p92.event.v1.ViewWriterRow",
+    serves: "view | service, shard → both: which tables a writing shard writes",
+};
+/// Events that could not be applied.
+pub static QUARANTINE: Table = Table {
+    name: "eventlog_quarantine",
+    class: Class::State,
+    row: "p92.event.v1.QuarantineRow",
+    serves: "consumer | stream, version → event: what waits for an operator",
+};
+
+/// The tables of one service's log, and those of the installation.
+#[must_use]
+pub fn all() -> Vec<&'static Table> {
+    let of_service =
+        |service| [streams(service), keys(service), content_keys(service), subject_keys(service)];
+    Service::ALL
+        .into_iter()
+        .flat_map(of_service)
+        .chain([
+            &APPLIED,
+            &TIMES,
+            &CHECKPOINTS,
+            &MEMBERS,
+            &OWNERSHIP,
+            &VIEW_POINTERS,
+            &VIEW_WRITERS,
+            &QUARANTINE,
+        ])
+        .collect()
+}
+
+/// Partition of the heads of a service's logs.
+#[must_use]
+pub fn applied_partition(service: Service) -> Bytes {
+    Key::new().text(service.name()).build()
+}
+
+/// The head of one log.
+#[must_use]
+pub fn applied_key(log: LogKey) -> RowKey {
+    RowKey::new(APPLIED.only(), applied_partition(log.service), Key::new().small(log.shard.0))
+}
+
+/// The checkpoint of a leased reader.
+#[must_use]
+pub fn checkpoint_key(consumer: &str, log: LogKey) -> RowKey {
+    let clustering = Key::new().text(log.service.name()).small(log.shard.0);
+    RowKey::new(CHECKPOINTS.only(), Key::new().text(consumer), clustering)
+}
+
+/// The ownership row of a slot.
+#[must_use]
+pub fn ownership_key(service: Service, shard: Shard) -> RowKey {
+    RowKey::new(OWNERSHIP.only(), Key::new().text(service.name()), Key::new().small(shard.0))
+}

@@ -1,0 +1,380 @@
+//! The task that runs an owner: takes waiting commands, closes a round, appends it, and answers in order.
+//!
+//! Two stages: the first decides and appends, the second writes rows, moves `applied`, publishes and answers. So the next
+//! group may be appended while the rows of the one before are on their way; answers keep the order of groups.
+
+use crate::error::{not_here, outcome_unknown, overloaded, store_failure};
+use crate::owner::{NotAppended, Owner, Rowed, finish};
+use crate::platform::Shared;
+use crate::round::Command;
+use crate::{CommandMeta, Receipt, membership};
+use p92_kernel::{Failure, Seq};
+use p92_storage::LogKey;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
+
+/// Commands that may wait for one shard; beyond, UNAVAILABLE with a retry hint.
+const WAITING: usize = 1_000;
+/// Commands that one round takes at most.
+const ROUND: usize = 512;
+/// Groups whose rows may be under way.
+const UNDER_WAY: usize = 4;
+/// After this long without certainty the callers are told that the outcome is unknown; the work goes on.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+
+/// A command that waits, and whom to answer.
+pub struct Queued {
+    meta: CommandMeta,
+    command: Command,
+    answer: oneshot::Sender<Result<Receipt, Failure>>,
+}
+
+/// What the worker of a shard is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holding {
+    /// Another member holds the slot, or nobody.
+    Nothing,
+    /// The slot is held, the log is being closed behind it. Commands wait.
+    TakingOver,
+    /// Commands are decided.
+    Owning,
+}
+
+/// The way to a shard's worker.
+#[derive(Debug)]
+pub struct Worker {
+    queue: mpsc::Sender<Queued>,
+    slot: watch::Sender<Option<u64>>,
+    holding: watch::Receiver<Holding>,
+}
+
+impl Worker {
+    /// Starts the worker of a shard; it holds nothing yet.
+    #[must_use]
+    pub fn start(shared: &Arc<Shared>, log: LogKey) -> Self {
+        let (queue, waiting) = mpsc::channel(WAITING);
+        let (slot, held) = watch::channel(None);
+        let (report, holding) = watch::channel(Holding::Nothing);
+        let run = Run {
+            shared: Arc::clone(shared),
+            owner: Owner::new(Arc::clone(shared), log),
+            log,
+            waiting,
+            held,
+            report,
+        };
+        shared.platform.tasks.spawn(run.run());
+        Self { queue, slot, holding }
+    }
+
+    /// The slot is held under this epoch, or no longer.
+    pub fn slot(&self, epoch: Option<u64>) {
+        self.slot.send_if_modified(|now| std::mem::replace(now, epoch) != epoch);
+    }
+
+    /// What it is doing.
+    #[must_use]
+    pub fn holding(&self) -> watch::Receiver<Holding> {
+        self.holding.clone()
+    }
+
+    /// Has a command decided. The answer comes when its group and rows stand.
+    pub async fn execute(&self, meta: CommandMeta, command: Command) -> Result<Receipt, Failure> {
+        if *self.holding.borrow() == Holding::Nothing && self.slot.borrow().is_none() {
+            return Err(not_here());
+        }
+        let (answer, answered) = oneshot::channel();
+        self.queue.try_send(Queued { meta, command, answer }).map_err(|_| overloaded())?;
+        answered.await.unwrap_or_else(|_| Err(outcome_unknown()))
+    }
+}
+
+/// A group whose rows are to be written, and the answers that wait for them.
+struct Finishing {
+    rowed: Option<Rowed>,
+    answers: Answers,
+}
+
+type Answer = (oneshot::Sender<Result<Receipt, Failure>>, Result<Receipt, Failure>);
+
+/// Answers that wait for a group.
+#[derive(Default)]
+struct Answers(Vec<Answer>);
+
+impl Answers {
+    fn send(self) {
+        for (to, what) in self.0 {
+            // Whoever asked may have gone; what was done stays done.
+            let _ = to.send(what);
+        }
+    }
+
+    fn unknown(&mut self) {
+        for (to, what) in std::mem::take(&mut self.0) {
+            let _ = to.send(what.and(Err(outcome_unknown())));
+        }
+    }
+}
+
+struct Run {
+    shared: Arc<Shared>,
+    owner: Owner,
+    log: LogKey,
+    waiting: mpsc::Receiver<Queued>,
+    held: watch::Receiver<Option<u64>>,
+    report: watch::Sender<Holding>,
+}
+
+/// Why the worker stopped owning.
+enum Ended {
+    /// The slot was given back, or belongs to somebody else.
+    Released,
+    /// A slot of the log was lost though the ownership row is still ours: take over anew, with what waited.
+    Again(Vec<Queued>),
+    /// The runtime is gone.
+    Stopped,
+}
+
+impl Run {
+    async fn run(mut self) {
+        let mut left: Vec<Queued> = Vec::new();
+        loop {
+            let Ok(epoch) = self.held.wait_for(Option::is_some).await.map(|epoch| *epoch) else { return };
+            let Some(epoch) = epoch else { continue };
+            self.report.send_replace(Holding::TakingOver);
+            if self.take_over(epoch).await {
+                self.report.send_replace(Holding::Owning);
+                match self.own(epoch, std::mem::take(&mut left)).await {
+                    Ended::Released => {}
+                    Ended::Again(queued) => {
+                        left = queued;
+                        continue;
+                    }
+                    Ended::Stopped => return,
+                }
+            }
+            self.report.send_replace(Holding::Nothing);
+            self.turn_away(std::mem::take(&mut left));
+            if *self.held.borrow() == Some(epoch) && self.held.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn turn_away(&mut self, left: Vec<Queued>) {
+        for queued in left {
+            let _ = queued.answer.send(Err(not_here()));
+        }
+        while let Ok(queued) = self.waiting.try_recv() {
+            let _ = queued.answer.send(Err(not_here()));
+        }
+    }
+
+    /// Takes over, however often the store must be asked. False if the slot is no longer ours.
+    async fn take_over(&mut self, epoch: u64) -> bool {
+        let mut pause = Duration::from_millis(20);
+        let member = self.shared.platform.member.clone();
+        loop {
+            if *self.held.borrow() != Some(epoch) {
+                return false;
+            }
+            let engine = &*self.shared.platform.engine;
+            let held = membership::is_held(engine, self.log, &member, epoch).await;
+            let taken = match held {
+                Ok(false) => return false,
+                Ok(true) => self.owner.take_over(&member, epoch).await,
+                Err(error) => Err(error),
+            };
+            match taken {
+                Ok(()) => return true,
+                Err(error) => {
+                    self.shared.metrics.waiting(self.log);
+                    tracing::warn!(service = %self.log.service, shard = %self.log.shard, %error,
+                        "taking over waits for the store");
+                }
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_secs(2));
+        }
+    }
+
+    /// Owns the shard until the slot goes.
+    async fn own(&mut self, epoch: u64, mut left: Vec<Queued>) -> Ended {
+        let applied = Arc::new(AtomicU64::new(self.owner.head().0));
+        let (finisher, groups) = mpsc::channel(UNDER_WAY);
+        let second = self.shared.platform.tasks.spawn(second_stage(
+            Arc::clone(&self.shared),
+            groups,
+            Arc::clone(&applied),
+        ));
+        let ended = loop {
+            let batch =
+                if left.is_empty() { self.next_batch(epoch).await } else { Ok(std::mem::take(&mut left)) };
+            let mut batch = match batch {
+                Ok(batch) => batch,
+                Err(ended) => break ended,
+            };
+            while !batch.is_empty() {
+                self.owner.acknowledged(Seq(applied.load(Ordering::Acquire)));
+                match self.round(batch, &finisher).await {
+                    Ok(rest) => batch = rest,
+                    Err(undone) => {
+                        left = undone;
+                        break;
+                    }
+                }
+            }
+            if !left.is_empty() {
+                break Ended::Again(left);
+            }
+        };
+        drop(finisher);
+        // The groups under way stand in the log. Their rows are written before anything else is read.
+        let _ = second.await;
+        ended
+    }
+
+    async fn next_batch(&mut self, epoch: u64) -> Result<Vec<Queued>, Ended> {
+        tokio::select! {
+            biased;
+            changed = self.held.wait_for(|held| *held != Some(epoch)) => {
+                Err(if changed.is_err() { Ended::Stopped } else { Ended::Released })
+            }
+            first = self.waiting.recv() => {
+                let Some(first) = first else { return Err(Ended::Stopped) };
+                let mut batch = vec![first];
+                while batch.len() < ROUND {
+                    let Ok(next) = self.waiting.try_recv() else { break };
+                    batch.push(next);
+                }
+                Ok(batch)
+            }
+        }
+    }
+
+    /// One round. Gives back the commands that did not fit, or all of them if the slot was lost.
+    async fn round(
+        &mut self,
+        batch: Vec<Queued>,
+        finisher: &mpsc::Sender<Finishing>,
+    ) -> Result<Vec<Queued>, Vec<Queued>> {
+        let mut decided: Vec<(Queued, Result<Receipt, Failure>)> = Vec::with_capacity(batch.len());
+        let mut batch = batch.into_iter();
+        while self.owner.has_room() {
+            let Some(mut queued) = batch.next() else { break };
+            if queued.answer.is_closed() && queued.meta.key.is_empty() {
+                // Nobody waits and nobody can ask again: the caller gave up before anything was done.
+                continue;
+            }
+            let result = self.owner.decide(&queued.meta, &mut queued.command).await;
+            if self.shared.mutated(crate::owner::Mutant::EarlyRejection) && result.is_err() {
+                let _ = queued.answer.send(result);
+                continue;
+            }
+            decided.push((queued, result));
+        }
+        let rest: Vec<Queued> = batch.collect();
+        let Some(group) = self.owner.close_round() else {
+            return self.round_without_events(decided, rest, finisher).await;
+        };
+        let appended = self.append_within(group, &mut decided).await;
+        match appended {
+            Ok(rowed) => {
+                finish_with(finisher, Some(rowed), decided).await;
+                Ok(rest)
+            }
+            Err(NotAppended::Lost) => {
+                Err(decided.into_iter().map(|(queued, _)| queued).chain(rest).collect())
+            }
+            Err(NotAppended::Refused(error)) => {
+                let failure = store_failure(error);
+                for (queued, _) in decided {
+                    let _ = queued.answer.send(Err(again(&failure)));
+                }
+                Ok(rest)
+            }
+        }
+    }
+
+    /// Appends, and tells the callers when it takes longer than they should wait.
+    async fn append_within(
+        &mut self,
+        group: crate::owner::Decided,
+        decided: &mut Vec<(Queued, Result<Receipt, Failure>)>,
+    ) -> Result<Rowed, NotAppended> {
+        let deadline = tokio::time::sleep_until(Instant::now() + ANSWER_WITHIN);
+        let append = self.owner.append(group);
+        tokio::pin!(append, deadline);
+        tokio::select! {
+            appended = &mut append => appended,
+            () = &mut deadline => {
+                for (queued, _) in std::mem::take(decided) {
+                    let _ = queued.answer.send(Err(outcome_unknown()));
+                }
+                append.await
+            }
+        }
+    }
+
+    async fn round_without_events(
+        &self,
+        decided: Vec<(Queued, Result<Receipt, Failure>)>,
+        rest: Vec<Queued>,
+        finisher: &mpsc::Sender<Finishing>,
+    ) -> Result<Vec<Queued>, Vec<Queued>> {
+        match self.owner.still_owner().await {
+            Ok(true) => {
+                finish_with(finisher, None, decided).await;
+                Ok(rest)
+            }
+            Ok(false) => Err(decided.into_iter().map(|(queued, _)| queued).chain(rest).collect()),
+            Err(failure) => {
+                for (queued, _) in decided {
+                    let _ = queued.answer.send(Err(again(&failure)));
+                }
+                Ok(rest)
+            }
+        }
+    }
+}
+
+async fn finish_with(
+    finisher: &mpsc::Sender<Finishing>,
+    rowed: Option<Rowed>,
+    decided: Vec<(Queued, Result<Receipt, Failure>)>,
+) {
+    let answers = decided.into_iter().map(|(queued, result)| (queued.answer, result)).collect();
+    // The second stage ends only after this sender.
+    let _ = finisher.send(Finishing { rowed, answers: Answers(answers) }).await;
+}
+
+/// The same failure for another caller; its cause is logged once.
+fn again(failure: &Failure) -> Failure {
+    Failure {
+        retry_after: failure.retry_after,
+        ..Failure::new(failure.code, failure.reason, failure.public.clone())
+    }
+}
+
+/// Writes rows in order and answers, each group however often the store must be asked.
+async fn second_stage(shared: Arc<Shared>, mut groups: mpsc::Receiver<Finishing>, applied: Arc<AtomicU64>) {
+    while let Some(Finishing { rowed, mut answers }) = groups.recv().await {
+        if let Some(rowed) = rowed {
+            let since = Instant::now();
+            let mut pause = Duration::from_millis(10);
+            while let Err(error) = finish(&shared, &rowed).await {
+                tracing::warn!(service = %shared.service, %error, "rows of a group wait for the store");
+                if since.elapsed() > ANSWER_WITHIN {
+                    answers.unknown();
+                }
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(Duration::from_secs(1));
+            }
+            applied.store(rowed.last_seq().0, Ordering::Release);
+        }
+        answers.send();
+    }
+}
