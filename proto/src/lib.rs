@@ -14,6 +14,11 @@ pub mod p92 {
             tonic::include_proto!("p92.event.v1");
         }
     }
+    pub mod identity {
+        pub mod v1 {
+            tonic::include_proto!("p92.identity.v1");
+        }
+    }
     pub mod posting {
         pub mod v1 {
             tonic::include_proto!("p92.posting.v1");
