@@ -23,6 +23,7 @@ pub struct GroupStream {
     log: LogKey,
     at: Seq,
     hints: BoxStream<'static, Bytes>,
+    waiting_hint: Option<Bytes>,
     read: VecDeque<Group>,
 }
 
@@ -42,6 +43,7 @@ impl GroupStream {
             log,
             at: after,
             hints: platform.bus.subscribe(log),
+            waiting_hint: None,
             read: VecDeque::new(),
         }
     }
@@ -74,12 +76,12 @@ impl GroupStream {
                 }
                 self.read.clear();
             }
+            if let Some(group) = self.hinted_now() {
+                self.at = group.last_seq();
+                return Ok(group);
+            }
             let head = self.platform.progress.at(&Mark::applied(self.log));
             if head > self.at {
-                if let Some(group) = self.hinted_now() {
-                    self.at = group.last_seq();
-                    return Ok(group);
-                }
                 self.read = read_groups(&self.platform, self.log, self.at, Some(head)).await?.into();
                 if !self.read.is_empty() {
                     continue;
@@ -92,7 +94,8 @@ impl GroupStream {
     /// The next group out of what the bus has delivered already.
     fn hinted_now(&mut self) -> Option<Group> {
         use futures::FutureExt as _;
-        while let Some(Some(body)) = self.hints.next().now_or_never() {
+        while let Some(body) = self.waiting_hint.take().or_else(|| self.hints.next().now_or_never().flatten())
+        {
             // A body that does not decode is dropped: an event is judged by its log row only.
             let Ok(group) = Group::read(body) else { continue };
             if group.log == self.log && group.first_seq == self.at.next() {
@@ -102,10 +105,14 @@ impl GroupStream {
         None
     }
 
-    /// Until the head of the log has moved, or for a second.
+    /// Until a message comes or the head of the log has moved, or for a second.
     async fn wait(&mut self) {
         let mark = Mark::applied(self.log);
-        let moved = self.platform.progress.wait(&mark, self.at.next());
-        let _ = tokio::time::timeout(SILENCE, moved).await;
+        tokio::select! {
+            biased;
+            hint = self.hints.next() => self.waiting_hint = hint,
+            () = self.platform.progress.wait(&mark, self.at.next()) => {}
+            () = tokio::time::sleep(SILENCE) => {}
+        }
     }
 }

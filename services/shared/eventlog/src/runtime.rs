@@ -26,7 +26,6 @@ pub struct Spec {
 #[derive(Debug)]
 pub struct Runtime {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) spec: Spec,
     workers: BTreeMap<Shard, Worker>,
     reads: Reads,
 }
@@ -74,9 +73,12 @@ impl Runtime {
             .map(|shard| (shard, Worker::start(&shared, LogKey { service: spec.service, shard })))
             .collect();
         let reads = Reads::new(Arc::clone(&shared), readers);
-        let runtime = Arc::new(Self { shared, spec, workers, reads });
-        platform.tasks.spawn(follow_slots(Arc::clone(&runtime), leases));
+        let runtime = Arc::new(Self { shared, workers, reads });
         platform.membership.join(runtime.shared.service).await?;
+        let mut running = Running { leases, by_shard: BTreeMap::new() };
+        let held = platform.membership.slots().borrow().clone();
+        running.distribute(&runtime, &held);
+        platform.tasks.spawn(follow_slots(Arc::clone(&runtime), running));
         Ok(runtime)
     }
 
@@ -117,46 +119,56 @@ impl Runtime {
     }
 }
 
-/// Tells workers and readers which slots are held.
-async fn follow_slots(runtime: Arc<Runtime>, leases: Vec<(Service, Arc<str>, Work)>) {
-    let platform = Arc::clone(runtime.platform());
-    let mut slots = platform.membership.slots();
-    let mut running: BTreeMap<Shard, CancellationToken> = BTreeMap::new();
-    loop {
-        let held: BTreeMap<Shard, u64> = slots
-            .borrow_and_update()
-            .iter()
-            .filter(|((service, _), _)| *service == runtime.shared.service)
-            .map(|((_, shard), epoch)| (*shard, *epoch))
-            .collect();
+/// The leased readers that this process runs, by shard.
+struct Running {
+    leases: Vec<(Service, Arc<str>, Work)>,
+    by_shard: BTreeMap<Shard, CancellationToken>,
+}
+
+impl Running {
+    /// Tells workers and readers which slots are held.
+    fn distribute(&mut self, runtime: &Arc<Runtime>, slots: &BTreeMap<(Service, Shard), u64>) {
         for (shard, worker) in &runtime.workers {
-            let epoch = held.get(shard).copied();
+            let epoch = slots.get(&(runtime.shared.service, *shard)).copied();
             worker.slot(epoch);
             if epoch.is_none() {
-                if let Some(stop) = running.remove(shard) {
+                if let Some(stop) = self.by_shard.remove(shard) {
                     stop.cancel();
                 }
-            } else if !running.contains_key(shard) {
-                let stop = platform.stopping.child_token();
-                for (source, name, work) in &leases {
-                    let lease = Lease {
-                        shared: Arc::clone(&runtime.shared),
-                        name: Arc::clone(name),
-                        log: LogKey { service: *source, shard: *shard },
-                        work: work.clone(),
-                    };
-                    platform.tasks.spawn(lease.run(stop.clone()));
-                }
-                running.insert(*shard, stop);
+            } else if !self.by_shard.contains_key(shard) {
+                let stop = self.start(runtime, *shard);
+                self.by_shard.insert(*shard, stop);
             }
         }
+    }
+
+    fn start(&self, runtime: &Arc<Runtime>, shard: Shard) -> CancellationToken {
+        let platform = runtime.platform();
+        let stop = platform.stopping.child_token();
+        for (source, name, work) in &self.leases {
+            let lease = Lease {
+                shared: Arc::clone(&runtime.shared),
+                name: Arc::clone(name),
+                log: LogKey { service: *source, shard },
+                work: work.clone(),
+            };
+            platform.tasks.spawn(lease.run(stop.clone()));
+        }
+        stop
+    }
+}
+
+async fn follow_slots(runtime: Arc<Runtime>, mut running: Running) {
+    let platform = Arc::clone(runtime.platform());
+    let mut slots = platform.membership.slots();
+    loop {
+        let held = slots.borrow_and_update().clone();
+        running.distribute(&runtime, &held);
         tokio::select! {
             () = platform.stopping.cancelled() => break,
             changed = slots.changed() => if changed.is_err() { break },
         }
     }
     // Workers end by losing their slots: what was appended gets its rows, what waits is turned away.
-    for worker in runtime.workers.values() {
-        worker.slot(None);
-    }
+    running.distribute(&runtime, &BTreeMap::new());
 }

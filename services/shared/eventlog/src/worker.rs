@@ -142,8 +142,7 @@ impl Run {
     async fn run(mut self) {
         let mut left: Vec<Queued> = Vec::new();
         loop {
-            let Ok(epoch) = self.held.wait_for(Option::is_some).await.map(|epoch| *epoch) else { return };
-            let Some(epoch) = epoch else { continue };
+            let Some(epoch) = self.next_epoch().await else { return };
             self.report.send_replace(Holding::TakingOver);
             if self.take_over(epoch).await {
                 self.report.send_replace(Holding::Owning);
@@ -158,9 +157,22 @@ impl Run {
             }
             self.report.send_replace(Holding::Nothing);
             self.turn_away(std::mem::take(&mut left));
-            if *self.held.borrow() == Some(epoch) && self.held.changed().await.is_err() {
-                return;
+            // The row says that the slot is another's: nothing to do here before it is held anew.
+            let stopping = self.shared.platform.stopping.clone();
+            tokio::select! {
+                biased;
+                changed = self.held.wait_for(|held| *held != Some(epoch)) => if changed.is_err() { return },
+                () = stopping.cancelled() => return,
             }
+        }
+    }
+
+    /// The epoch under which the slot is held; `None` when the process stops.
+    async fn next_epoch(&mut self) -> Option<u64> {
+        tokio::select! {
+            biased;
+            held = self.held.wait_for(Option::is_some) => held.ok().and_then(|epoch| *epoch),
+            () = self.shared.platform.stopping.cancelled() => None,
         }
     }
 
