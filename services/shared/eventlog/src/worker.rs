@@ -367,7 +367,7 @@ async fn finish_with(
 fn again(failure: &Failure) -> Failure {
     Failure {
         retry_after: failure.retry_after,
-        ..Failure::new(failure.code, failure.reason, failure.public.clone())
+        ..Failure::new(failure.code, failure.reason.clone(), failure.public.clone())
     }
 }
 

@@ -3,6 +3,7 @@
 //! Three things are kept apart: a *rejection* (a rule of the domain said no), an *error* (the world did not answer),
 //! and a *bug* (`Internal`). `chassis` maps codes to gRPC once, the gateway to HTTP once.
 
+use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
@@ -39,11 +40,11 @@ pub enum ErrorCode {
 pub struct Failure {
     pub code: ErrorCode,
     /// `UPPER_SNAKE`, stable, for programs.
-    pub reason: &'static str,
+    pub reason: Cow<'static, str>,
     /// One sentence for people. Holds nothing that the caller may not know.
     pub public: String,
     /// The field of the request that is at fault, as a path (`content.text`).
-    pub field: Option<&'static str>,
+    pub field: Option<Cow<'static, str>>,
     /// When a repeat makes sense.
     pub retry_after: Option<Duration>,
     /// For the log only.
@@ -52,13 +53,24 @@ pub struct Failure {
 
 impl Failure {
     /// A failure with a code, a reason and a text for the public.
-    pub fn new(code: ErrorCode, reason: &'static str, public: impl Into<String>) -> Self {
-        Self { code, reason, public: public.into(), field: None, retry_after: None, source: None }
+    pub fn new(code: ErrorCode, reason: impl Into<Cow<'static, str>>, public: impl Into<String>) -> Self {
+        Self {
+            code,
+            reason: reason.into(),
+            public: public.into(),
+            field: None,
+            retry_after: None,
+            source: None,
+        }
     }
 
     /// A malformed field.
-    pub fn invalid(field: &'static str, reason: &'static str, public: impl Into<String>) -> Self {
-        Self { field: Some(field), ..Self::new(ErrorCode::InvalidArgument, reason, public) }
+    pub fn invalid(
+        field: &'static str,
+        reason: impl Into<Cow<'static, str>>,
+        public: impl Into<String>,
+    ) -> Self {
+        Self { field: Some(Cow::Borrowed(field)), ..Self::new(ErrorCode::InvalidArgument, reason, public) }
     }
 
     /// Something that does not exist, or must look so.
@@ -68,7 +80,11 @@ impl Failure {
     }
 
     /// Not now; try again after `retry_after`.
-    pub fn unavailable(reason: &'static str, public: impl Into<String>, retry_after: Duration) -> Self {
+    pub fn unavailable(
+        reason: impl Into<Cow<'static, str>>,
+        public: impl Into<String>,
+        retry_after: Duration,
+    ) -> Self {
         Self { retry_after: Some(retry_after), ..Self::new(ErrorCode::Unavailable, reason, public) }
     }
 
