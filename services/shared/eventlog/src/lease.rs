@@ -7,6 +7,7 @@ use crate::platform::Shared;
 use crate::progress::Mark;
 use crate::quarantine::{Quarantine, TRIES};
 use crate::reader::GroupStream;
+use crate::rebuild::{self, Join};
 use crate::rows::{Layers, Rows, readable, to_writes};
 use crate::view::ViewSet;
 use crate::{Poison, Recorded, tables};
@@ -15,6 +16,7 @@ use p92_kernel::{Seq, Service};
 use p92_storage::{LogKey, ProjectedBatch, Projection, StoreError};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 /// An effect of events: a command to a service. Idempotent, with the causing event's id as key.
@@ -49,6 +51,7 @@ pub struct Lease {
     pub name: Arc<str>,
     pub log: LogKey,
     pub work: Work,
+    pub joining: mpsc::Receiver<Join>,
 }
 
 /// Why a group was not finished; nothing of it was lost.
@@ -69,7 +72,7 @@ impl From<StoreError> for Wait {
 
 impl Lease {
     /// Reads until told to stop. What is under way is finished or will be done again.
-    pub async fn run(self, stop: CancellationToken) {
+    pub async fn run(mut self, stop: CancellationToken) {
         let mut pause = Duration::from_millis(50);
         while !stop.is_cancelled() {
             let problem = tokio::select! {
@@ -94,15 +97,18 @@ impl Lease {
         }
     }
 
-    async fn follow(&self, pause: &mut Duration) -> Wait {
+    async fn follow(&mut self, pause: &mut Duration) -> Wait {
         match self.follow_from_checkpoint(pause).await {
             Ok(never) => match never {},
             Err(wait) => wait,
         }
     }
 
-    async fn follow_from_checkpoint(&self, pause: &mut Duration) -> Result<std::convert::Infallible, Wait> {
-        let platform = &self.shared.platform;
+    async fn follow_from_checkpoint(
+        &mut self,
+        pause: &mut Duration,
+    ) -> Result<std::convert::Infallible, Wait> {
+        let platform = &Arc::clone(&self.shared.platform);
         let checkpoint = tables::checkpoint_key(&self.name, self.log);
         let at = platform.engine.get(&checkpoint).await?.map_or(Seq(0), |row| Seq(row.stamp));
         if let Work::Views(views) = &self.work {
@@ -116,7 +122,14 @@ impl Lease {
         let mut groups = GroupStream::new(platform, self.log, at);
         loop {
             let from = groups.at();
-            let group = groups.next().await?;
+            let group = tokio::select! {
+                biased;
+                Some(join) = self.joining.recv() => {
+                    rebuild::join(&self.shared, self.log, from, join).await;
+                    continue;
+                }
+                group = groups.next() => group?,
+            };
             let to = group.last_seq();
             let rows = match &self.work {
                 Work::Views(views) => self.project(views, &group, &mut quarantine).await?,

@@ -3,6 +3,7 @@
 use crate::lease::{Lease, Work};
 use crate::metrics::Metrics;
 use crate::platform::Shared;
+use crate::rebuild::{self, Join, RebuildError, Report, Watch};
 use crate::round::{Command, Round};
 use crate::view::{ViewSet, ViewStates};
 use crate::worker::{Holding, Worker};
@@ -10,8 +11,10 @@ use crate::{CommandMeta, Consumer, Platform, Reads, Receipt, View, keys::Keys};
 use futures::future::BoxFuture;
 use p92_kernel::{Failure, Service, Shard};
 use p92_storage::{LogKey, StoreError, Table};
+use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 /// What a service brings to its log.
@@ -28,6 +31,9 @@ pub struct Runtime {
     pub(crate) shared: Arc<Shared>,
     workers: BTreeMap<Shard, Worker>,
     reads: Reads,
+    views: Vec<Arc<dyn View>>,
+    /// Where leased readers of views are asked to write both tables.
+    joins: Mutex<BTreeMap<LogKey, mpsc::Sender<Join>>>,
 }
 
 /// The leased readers that a service has, by source and name.
@@ -47,15 +53,15 @@ fn leases(spec: &Spec) -> Vec<(Service, Arc<str>, Work)> {
 impl Runtime {
     /// Joins the members that may hold this service's slots, and runs what they hold.
     pub async fn start(platform: &Arc<Platform>, spec: Spec) -> Result<Arc<Self>, StoreError> {
-        let mut own: Vec<Arc<dyn View>> = vec![Arc::new(Keys::new(spec.service))];
-        own.extend(spec.views.iter().filter(|view| view.source() == spec.service).cloned());
+        let mut views: Vec<Arc<dyn View>> = vec![Arc::new(Keys::new(spec.service))];
+        views.extend(spec.views.iter().cloned());
         let view_states = Arc::new(ViewStates::default());
-        let tables: Vec<&'static Table> = own.iter().chain(&spec.views).map(|view| view.table()).collect();
+        let tables: Vec<&'static Table> = views.iter().map(|view| view.table()).collect();
         view_states.load(&*platform.engine, &tables).await?;
         let shared = Arc::new(Shared {
             platform: Arc::clone(platform),
             service: spec.service,
-            own_views: ViewSet(own.into()),
+            own_views: ViewSet::of_source(&views, spec.service),
             view_states,
             metrics: Metrics::new(spec.service),
             #[cfg(feature = "mutants")]
@@ -73,7 +79,7 @@ impl Runtime {
             .map(|shard| (shard, Worker::start(&shared, LogKey { service: spec.service, shard })))
             .collect();
         let reads = Reads::new(Arc::clone(&shared), readers);
-        let runtime = Arc::new(Self { shared, workers, reads });
+        let runtime = Arc::new(Self { shared, workers, reads, views, joins: Mutex::default() });
         platform.membership.join(runtime.shared.service).await?;
         let mut running = Running { leases, by_shard: BTreeMap::new() };
         let held = platform.membership.slots().borrow().clone();
@@ -102,6 +108,30 @@ impl Runtime {
     #[must_use]
     pub fn platform(&self) -> &Arc<Platform> {
         &self.shared.platform
+    }
+
+    /// The views of this service.
+    #[must_use]
+    pub fn views(&self) -> &[Arc<dyn View>] {
+        &self.views
+    }
+
+    /// Rebuilds a view beside the live one; see `rebuild`.
+    pub async fn rebuild(&self, name: &str, verify: bool, watch: Watch) -> Result<Report, RebuildError> {
+        let view = self.views.iter().find(|view| view.table().name == name).cloned();
+        let view = view.ok_or_else(|| RebuildError::NoSuchView(name.to_owned()))?;
+        let source = view.source();
+        let mut writers = Vec::new();
+        for (shard, worker) in &self.workers {
+            let log = LogKey { service: source, shard: *shard };
+            let joins = if source == self.shared.service {
+                Some(worker.joins())
+            } else {
+                self.joins.lock().get(&log).cloned()
+            };
+            writers.push((log, joins.ok_or(RebuildError::NotHeld(*shard))?));
+        }
+        rebuild::rebuild(&self.shared, view, writers, verify, watch).await
     }
 
     /// Waits until every shard that this process should own is owned.
@@ -146,10 +176,16 @@ impl Running {
         let platform = runtime.platform();
         let stop = platform.stopping.child_token();
         for (source, name, work) in &self.leases {
+            let (joins, joining) = mpsc::channel(1);
+            let log = LogKey { service: *source, shard };
+            if matches!(work, Work::Views(_)) {
+                runtime.joins.lock().insert(log, joins);
+            }
             let lease = Lease {
+                joining,
                 shared: Arc::clone(&runtime.shared),
                 name: Arc::clone(name),
-                log: LogKey { service: *source, shard },
+                log,
                 work: work.clone(),
             };
             platform.tasks.spawn(lease.run(stop.clone()));

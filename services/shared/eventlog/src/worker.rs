@@ -6,6 +6,7 @@
 use crate::error::{not_here, outcome_unknown, overloaded, store_failure};
 use crate::owner::{NotAppended, Owner, Rowed, finish};
 use crate::platform::Shared;
+use crate::rebuild::{self, Join};
 use crate::round::Command;
 use crate::{CommandMeta, Receipt, membership};
 use p92_kernel::{Failure, Seq};
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 /// Commands that may wait for one shard; beyond, UNAVAILABLE with a retry hint.
@@ -49,6 +51,7 @@ pub struct Worker {
     queue: mpsc::Sender<Queued>,
     slot: watch::Sender<Option<u64>>,
     holding: watch::Receiver<Holding>,
+    joins: mpsc::Sender<Join>,
 }
 
 impl Worker {
@@ -58,7 +61,9 @@ impl Worker {
         let (queue, waiting) = mpsc::channel(WAITING);
         let (slot, held) = watch::channel(None);
         let (report, holding) = watch::channel(Holding::Nothing);
+        let (joins, joining) = mpsc::channel(1);
         let run = Run {
+            joining,
             shared: Arc::clone(shared),
             owner: Owner::new(Arc::clone(shared), log),
             log,
@@ -67,12 +72,18 @@ impl Worker {
             report,
         };
         shared.platform.tasks.spawn(run.run());
-        Self { queue, slot, holding }
+        Self { queue, slot, holding, joins }
     }
 
     /// The slot is held under this epoch, or no longer.
     pub fn slot(&self, epoch: Option<u64>) {
         self.slot.send_if_modified(|now| std::mem::replace(now, epoch) != epoch);
+    }
+
+    /// Where a rebuild asks this writer to write both tables.
+    #[must_use]
+    pub fn joins(&self) -> mpsc::Sender<Join> {
+        self.joins.clone()
     }
 
     /// What it is doing.
@@ -89,6 +100,28 @@ impl Worker {
         let (answer, answered) = oneshot::channel();
         self.queue.try_send(Queued { meta, command, answer }).map_err(|_| overloaded())?;
         answered.await.unwrap_or_else(|_| Err(outcome_unknown()))
+    }
+}
+
+/// The second stage, while a shard is owned.
+struct Stage {
+    finisher: mpsc::Sender<Finishing>,
+    applied: Arc<AtomicU64>,
+    task: JoinHandle<()>,
+}
+
+impl Stage {
+    fn start(shared: &Arc<Shared>, head: Seq) -> Self {
+        let applied = Arc::new(AtomicU64::new(head.0));
+        let (finisher, groups) = mpsc::channel(UNDER_WAY);
+        let run = second_stage(Arc::clone(shared), groups, Arc::clone(&applied));
+        Self { finisher, applied, task: shared.platform.tasks.spawn(run) }
+    }
+
+    /// Ends when every group under way has its rows.
+    async fn drain(self) {
+        drop(self.finisher);
+        let _ = self.task.await;
     }
 }
 
@@ -126,6 +159,14 @@ struct Run {
     waiting: mpsc::Receiver<Queued>,
     held: watch::Receiver<Option<u64>>,
     report: watch::Sender<Holding>,
+    joining: mpsc::Receiver<Join>,
+}
+
+/// What the first stage does next.
+enum Next {
+    Batch(Vec<Queued>),
+    Join(Join),
+    End(Ended),
 }
 
 /// Why the worker stopped owning.
@@ -214,55 +255,54 @@ impl Run {
     }
 
     /// Owns the shard until the slot goes.
-    async fn own(&mut self, epoch: u64, mut left: Vec<Queued>) -> Ended {
-        let applied = Arc::new(AtomicU64::new(self.owner.head().0));
-        let (finisher, groups) = mpsc::channel(UNDER_WAY);
-        let second = self.shared.platform.tasks.spawn(second_stage(
-            Arc::clone(&self.shared),
-            groups,
-            Arc::clone(&applied),
-        ));
+    async fn own(&mut self, epoch: u64, left: Vec<Queued>) -> Ended {
+        let mut stage = Stage::start(&self.shared, self.owner.head());
+        let mut next = Next::Batch(left);
         let ended = loop {
-            let batch =
-                if left.is_empty() { self.next_batch(epoch).await } else { Ok(std::mem::take(&mut left)) };
-            let mut batch = match batch {
-                Ok(batch) => batch,
-                Err(ended) => break ended,
-            };
-            while !batch.is_empty() {
-                self.owner.acknowledged(Seq(applied.load(Ordering::Acquire)));
-                match self.round(batch, &finisher).await {
-                    Ok(rest) => batch = rest,
-                    Err(undone) => {
-                        left = undone;
-                        break;
+            match next {
+                Next::End(ended) => break ended,
+                Next::Join(join) => {
+                    stage.drain().await;
+                    rebuild::join(&self.shared, self.log, self.owner.head(), join).await;
+                    stage = Stage::start(&self.shared, self.owner.head());
+                }
+                Next::Batch(batch) => {
+                    if let Err(undone) = self.rounds(batch, &stage).await {
+                        break Ended::Again(undone);
                     }
                 }
             }
-            if !left.is_empty() {
-                break Ended::Again(left);
-            }
+            next = self.next(epoch).await;
         };
-        drop(finisher);
         // The groups under way stand in the log. Their rows are written before anything else is read.
-        let _ = second.await;
+        stage.drain().await;
         ended
     }
 
-    async fn next_batch(&mut self, epoch: u64) -> Result<Vec<Queued>, Ended> {
+    /// Rounds until the batch is done. Gives it back if the slot was lost.
+    async fn rounds(&mut self, mut batch: Vec<Queued>, stage: &Stage) -> Result<(), Vec<Queued>> {
+        while !batch.is_empty() {
+            self.owner.acknowledged(Seq(stage.applied.load(Ordering::Acquire)));
+            batch = self.round(batch, &stage.finisher).await?;
+        }
+        Ok(())
+    }
+
+    async fn next(&mut self, epoch: u64) -> Next {
         tokio::select! {
             biased;
             changed = self.held.wait_for(|held| *held != Some(epoch)) => {
-                Err(if changed.is_err() { Ended::Stopped } else { Ended::Released })
+                Next::End(if changed.is_err() { Ended::Stopped } else { Ended::Released })
             }
+            Some(join) = self.joining.recv() => Next::Join(join),
             first = self.waiting.recv() => {
-                let Some(first) = first else { return Err(Ended::Stopped) };
+                let Some(first) = first else { return Next::End(Ended::Stopped) };
                 let mut batch = vec![first];
                 while batch.len() < ROUND {
                     let Ok(next) = self.waiting.try_recv() else { break };
                     batch.push(next);
                 }
-                Ok(batch)
+                Next::Batch(batch)
             }
         }
     }

@@ -1,5 +1,16 @@
 //! The log on the embedded engine: what is acknowledged stands, in order, once.
 
+// A test says by a panic what it expected.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice
+)]
+
+mod rebuild;
+mod sealed;
 mod world;
 
 use p92_eventlog::Runtime;

@@ -1,0 +1,127 @@
+//! Sealed payloads: what a key opens, what its destruction closes, and what a rotation leaves of a copy.
+
+use crate::world::{TestRandom, clock, meta, open, platform, spec};
+use futures::FutureExt as _;
+use p92_eventlog::{KeyFile, Keyring, Platform, Runtime, Stream};
+use p92_kernel::{AccountId, IdMint, Millis, Service, Shard};
+use p92_proto::event::v1::Sealed;
+use parking_lot::Mutex;
+use std::path::Path;
+use std::sync::Arc;
+
+const SHARD: Shard = Shard(0);
+
+fn subject() -> AccountId {
+    AccountId(IdMint::new(SHARD, Millis(5)).next(Millis(1_000)))
+}
+
+async fn start(dir: &Path) -> (Arc<Platform>, Arc<Runtime>) {
+    let store = open(dir);
+    let platform = platform(dir, &store, store.clone());
+    let runtime = Runtime::start(&platform, spec()).await.unwrap();
+    (platform, runtime)
+}
+
+/// Seals two texts in one command that emits an event, and gives them back.
+async fn seal(runtime: &Runtime, register: u64) -> [Sealed; 2] {
+    let out = Arc::new(Mutex::new(None));
+    let (stream, slot) = (Stream::new("register", register), Arc::clone(&out));
+    runtime
+        .execute(SHARD, meta(1, "", register), move |round| {
+            let (stream, slot) = (stream.clone(), Arc::clone(&slot));
+            async move {
+                let text = round.seal(subject(), &stream, "text", b"canary-4711").await?;
+                let warning = round.seal(subject(), &stream, "warning", b"careful").await?;
+                *slot.lock() = Some([text, warning]);
+                round.emit::<crate::world::Register>(&stream, &[1]).await
+            }
+            .boxed()
+        })
+        .await
+        .unwrap();
+    let sealed = out.lock().take();
+    sealed.unwrap()
+}
+
+fn found(dir: &Path, canary: &[u8]) -> bool {
+    std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).any(|path| {
+        if path.is_dir() {
+            return found(&path, canary);
+        }
+        std::fs::read(&path).unwrap().windows(canary.len()).any(|window| window == canary)
+    })
+}
+
+#[tokio::test]
+async fn sealed_text_opens_after_a_restart_and_is_nowhere_in_the_open() {
+    let dir = tempfile::tempdir().unwrap();
+    let [text, warning] = {
+        let (platform, runtime) = start(dir.path()).await;
+        let sealed = seal(&runtime, 1).await;
+        platform.stop().await;
+        sealed
+    };
+    let (platform, _runtime) = start(dir.path()).await;
+    let open = |sealed: Sealed| {
+        let keyring = Arc::clone(&platform.keyring);
+        async move { keyring.open_text(Service::Posting, Some(&sealed)).await.unwrap() }
+    };
+    assert_eq!(open(text.clone()).await, "canary-4711");
+    assert_eq!(open(warning.clone()).await, "careful");
+    assert!(!found(&dir.path().join("data"), b"canary-4711"));
+    let other = Sealed { field: "warning".to_owned(), ..text.clone() };
+    assert!(platform.keyring.open(Service::Posting, &other).await.is_err(), "a text is bound to its field");
+    platform.keyring.destroy_content(Service::Posting, &Stream::new("register", 1)).await.unwrap();
+    assert_eq!(platform.keyring.open(Service::Posting, &text).await.unwrap(), None);
+    platform.stop().await;
+}
+
+#[tokio::test]
+async fn a_destroyed_subject_is_never_given_another_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let (platform, runtime) = start(dir.path()).await;
+    let [text, _] = seal(&runtime, 2).await;
+    platform.keyring.destroy_subject(Service::Posting, subject()).await.unwrap();
+    assert_eq!(platform.keyring.open(Service::Posting, &text).await.unwrap(), None);
+    let stream = Stream::new("register", 3);
+    assert!(platform.keyring.key_to_seal(Service::Posting, subject(), &stream).await.is_err());
+    platform.stop().await;
+}
+
+#[tokio::test]
+async fn a_copy_of_the_store_is_closed_by_the_next_rotation() {
+    let dir = tempfile::tempdir().unwrap();
+    let copy = tempfile::tempdir().unwrap();
+    let (text, live) = {
+        let (platform, runtime) = start(dir.path()).await;
+        let [text, _] = seal(&runtime, 1).await;
+        platform.stop().await;
+        drop((platform, runtime));
+        copy_all(&dir.path().join("data"), &copy.path().join("data"));
+        let (platform, _runtime) = start(dir.path()).await;
+        assert!(platform.keyring.rotate(&*clock()).await.unwrap() >= 1);
+        let live = platform.keyring.open(Service::Posting, &text).await.unwrap();
+        platform.stop().await;
+        (text, live)
+    };
+    assert_eq!(live.as_deref(), Some(b"canary-4711".as_slice()), "the live store opens it as before");
+    let store = open(copy.path());
+    let keys = dir.path().join("keys");
+    let now = clock().now();
+    let file = KeyFile::open(&keys, store.installation(), false, now, &TestRandom).unwrap();
+    let keyring = Keyring::new(store, Arc::new(TestRandom), file);
+    assert!(keyring.open(Service::Posting, &text).await.is_err(), "the copy needs the key that was dropped");
+}
+
+fn copy_all(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_all(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
