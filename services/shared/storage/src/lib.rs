@@ -6,6 +6,7 @@
 //! The port is [`Engine`]; [`embedded`] is the engine of one process. Every engine passes the same suite;
 //! what an engine cannot do it declares in [`Capabilities`].
 
+pub mod conformance;
 pub mod embedded;
 pub mod engine;
 pub mod error;

@@ -1,98 +1,138 @@
 //! The one thread that writes: takes everything that waits, builds one batch, syncs it, then answers.
 //!
-//! The more load, the more requests share a sync. A batch becomes visible only after its sync; a batch of projections
-//! alone is not synced, because its rows are functions of logs that were.
+//! The more load, the more requests share a sync. A batch becomes visible only after its sync, since the engine
+//! underneath writes its journal and syncs it before it fills its memtables; a batch of projections alone is not synced,
+//! because its rows are functions of logs that were. After a write that failed, reads go on, writes are refused, and the
+//! store is opened anew as soon as the disk takes writes again. It must not know what a request means.
 
 use super::batch::Batch;
-use super::heads::{Heads, HeadsFile};
+use super::heads::{HeadsFile, Said};
+use super::layout::Spaces;
+use super::metrics::Counters;
 use super::space::Guard;
-use super::{Commits, Current, EmbeddedConfig, open};
+use super::{Current, EmbeddedConfig, open};
 use crate::engine::{Append, Conditional, LogKey, LogRow, ProjectedBatch, Projection, RowKey, Write};
 use crate::{Outcome, StoreError};
 use bytes::Bytes;
 use fjall::PersistMode;
+use p92_kernel::ShardCount;
 use parking_lot::Mutex;
-use std::sync::Arc;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-/// Requests that may wait.
-const WAITING: usize = 16_384;
-/// A batch closes at this many requests or bytes.
+/// Requests that may wait; whoever comes then waits for a place, which is how a slow disk slows its callers.
+const WAITING: usize = 4_096;
+/// A batch closes at this many requests or bytes, so that one sync stays short.
 const MOST_REQUESTS: usize = 4_096;
 const MOST_BYTES: usize = 1024 * 1024;
-/// After a failed write the store is reopened at most this often.
-const REOPEN_EVERY: Duration = Duration::from_millis(500);
+/// After a failed write the store is opened anew after the first of these, then after twice as long each time.
+const REOPEN_FIRST: Duration = Duration::from_millis(100);
+const REOPEN_MOST: Duration = Duration::from_secs(5);
 
 type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
 
 /// What the committer is asked.
 pub enum Request {
-    Write { writes: Vec<Write>, answer: Answer<()> },
-    Insert { key: RowKey, value: Bytes, answer: Answer<Conditional> },
-    CompareAndSet { key: RowKey, expected: Option<u64>, value: Bytes, answer: Answer<Conditional> },
-    Project { batch: ProjectedBatch, answer: Answer<Projection> },
-    Append { log: LogKey, row: LogRow, before: Vec<Write>, answer: Answer<Append> },
-    Close,
+    /// Not synced on their own account unless `sync`.
+    Write {
+        writes: Vec<Write>,
+        sync: bool,
+        answer: Answer<()>,
+    },
+    Insert {
+        key: RowKey,
+        value: Bytes,
+        answer: Answer<Conditional>,
+    },
+    CompareAndSet {
+        key: RowKey,
+        expected: Option<u64>,
+        value: Bytes,
+        answer: Answer<Conditional>,
+    },
+    Project {
+        batch: ProjectedBatch,
+        answer: Answer<Projection>,
+    },
+    Append {
+        log: LogKey,
+        row: LogRow,
+        before: Vec<Write>,
+        answer: Answer<Append>,
+    },
 }
+
+/// A request with its place among those that wait.
+type Queued = (Request, OwnedSemaphorePermit);
 
 /// The way to the thread.
 #[derive(Debug)]
 pub struct Committer {
-    requests: mpsc::Sender<Request>,
-    commits: Arc<Mutex<Commits>>,
+    requests: Mutex<Option<mpsc::Sender<Queued>>>,
+    places: Arc<Semaphore>,
     thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What the thread starts with.
+pub struct Start {
+    pub current: Current,
+    pub config: EmbeddedConfig,
+    pub found: Said,
+    pub shards: ShardCount,
+    pub counters: Arc<Counters>,
 }
 
 impl Committer {
     /// Starts the thread.
-    pub fn start(current: Current, config: EmbeddedConfig, heads: Heads) -> Result<Self, StoreError> {
-        let (requests, waiting) = mpsc::channel(WAITING);
-        let commits = Arc::new(Mutex::new(Commits::default()));
-        let failed = |error: std::io::Error| StoreError::Refused {
-            problem: format!("{}: the store cannot start: {error}", config.dir.display()),
-            advice: "look at the permissions and the health of the disk".to_owned(),
-        };
-        let file = HeadsFile::open(&config.dir).map_err(failed)?;
-        let guard = Guard::new(config.free_space.clone(), config.free_floor_mib);
+    pub fn start(start: Start) -> Result<Self, StoreError> {
+        let failed = open::io_refused(&start.config.dir, "the store cannot start");
+        let file = HeadsFile::open(&start.config.dir, &start.found).map_err(&failed)?;
+        let (requests, waiting) = mpsc::channel();
         let run = Run {
-            current,
-            heads,
+            guard: Guard::new(start.config.free_space.clone(), start.config.free_floor_mib),
+            commit: start.found.commit,
+            start,
             file,
-            guard,
-            commits: Arc::clone(&commits),
             broken: None,
-            config: config.clone(),
         };
         let thread = std::thread::Builder::new()
             .name("committer".to_owned())
-            .spawn(move || run.run(waiting))
-            .map_err(failed)?;
-        Ok(Self { requests, commits, thread: Mutex::new(Some(thread)) })
+            .spawn(move || run.run(&waiting))
+            .map_err(&failed)?;
+        Ok(Self {
+            requests: Mutex::new(Some(requests)),
+            places: Arc::new(Semaphore::new(WAITING)),
+            thread: Mutex::new(Some(thread)),
+        })
     }
 
     /// Hands over a request; waits while too many wait.
     pub async fn send(&self, request: Request) -> Result<(), StoreError> {
-        self.requests.send(request).await.map_err(|_| StoreError::Unavailable {
+        let closed = || StoreError::Unavailable {
             reason: "the store is closed".to_owned(),
             outcome: Outcome::NoEffect,
-        })
+        };
+        let place = self.places.clone().acquire_owned().await.map_err(|_| closed())?;
+        let requests = self.requests.lock();
+        requests.as_ref().and_then(|requests| requests.send((request, place)).ok()).ok_or_else(closed)
     }
 
-    /// What was done.
-    pub fn commits(&self) -> Commits {
-        *self.commits.lock()
+    /// Requests that wait.
+    pub fn waiting(&self) -> usize {
+        WAITING.saturating_sub(self.places.available_permits())
     }
 
     /// Ends the thread after everything that waits.
     pub fn close(&self) {
-        let Some(thread) = self.thread.lock().take() else { return };
-        while let Err(mpsc::error::TrySendError::Full(_)) = self.requests.try_send(Request::Close) {
-            std::thread::yield_now();
+        *self.requests.lock() = None;
+        let thread = self.thread.lock().take();
+        if let Some(thread) = thread {
+            // It catches what panics; if it still ended so, everybody who waited has been told.
+            let _ = thread.join();
         }
-        // A panic of the thread has answered everybody with an unknown outcome already.
-        let _ = thread.join();
     }
 }
 
@@ -103,217 +143,242 @@ impl Drop for Committer {
 }
 
 /// An answer that waits for the commit.
-type Waiting = Box<dyn FnOnce(Result<(), Failed>) + Send>;
+type Waiting = Box<dyn FnOnce(Result<(), &Failed>) + Send>;
 
 /// A commit that failed.
-#[derive(Clone, Debug)]
-struct Failed(String);
+struct Failed {
+    reason: String,
+    outcome: Outcome,
+}
 
 fn waiting<T: Send + 'static>(answer: Answer<T>, result: Result<T, StoreError>) -> Waiting {
     Box::new(move |committed| {
-        // Whoever asked may have gone.
-        let _ = answer.send(match committed {
+        let result = match committed {
             Ok(()) => result,
-            Err(Failed(reason)) => {
-                result.and(Err(StoreError::Unavailable { reason, outcome: Outcome::Unknown }))
-            }
-        });
+            Err(Failed { reason, outcome }) => result
+                .and_then(|_| Err(StoreError::Unavailable { reason: reason.clone(), outcome: *outcome })),
+        };
+        // Whoever asked may have gone.
+        let _ = answer.send(result);
     })
 }
 
 impl Request {
-    /// Whether the batch must be synced because of it.
-    const fn needs_sync(&self) -> bool {
-        !matches!(self, Self::Project { .. } | Self::Close)
-    }
-
     /// Adds it to the batch.
-    fn apply(self, batch: &mut Batch<'_>, heads: &Heads) -> Option<Waiting> {
-        Some(match self {
-            Self::Write { writes, answer } => waiting(answer, batch.write(&writes)),
+    fn apply(self, batch: &mut Batch<'_>) -> Waiting {
+        match self {
+            Self::Write { writes, sync, answer } => waiting(answer, batch.write(&writes, sync)),
             Self::Insert { key, value, answer } => waiting(answer, batch.insert(&key, &value)),
             Self::CompareAndSet { key, expected, value, answer } => {
                 waiting(answer, batch.compare_and_set(&key, expected, &value))
             }
             Self::Project { batch: projected, answer } => waiting(answer, batch.project(&projected)),
-            Self::Append { log, row, before, answer } => {
-                waiting(answer, batch.append(log, &row, &before, heads))
-            }
-            Self::Close => return None,
-        })
+            Self::Append { log, row, before, answer } => waiting(answer, batch.append(log, &row, &before)),
+        }
     }
 
     /// Answers without doing it.
-    fn refuse(self, error: impl Fn() -> StoreError) {
+    fn refuse(self, error: StoreError) {
+        // Whoever asked may have gone.
         match self {
-            Self::Write { answer, .. } => drop(answer.send(Err(error()))),
-            Self::Insert { answer, .. } | Self::CompareAndSet { answer, .. } => {
-                drop(answer.send(Err(error())))
-            }
-            Self::Project { answer, .. } => drop(answer.send(Err(error()))),
-            Self::Append { answer, .. } => drop(answer.send(Err(error()))),
-            Self::Close => {}
+            Self::Write { answer, .. } => drop(answer.send(Err(error))),
+            Self::Insert { answer, .. } | Self::CompareAndSet { answer, .. } => drop(answer.send(Err(error))),
+            Self::Project { answer, .. } => drop(answer.send(Err(error))),
+            Self::Append { answer, .. } => drop(answer.send(Err(error))),
         }
     }
+}
+
+/// Why the engine takes no writes, and when it is opened anew.
+struct Broken {
+    reason: String,
+    next: Instant,
+    wait: Duration,
 }
 
 struct Run {
-    current: Current,
-    config: EmbeddedConfig,
-    heads: Heads,
+    start: Start,
     file: HeadsFile,
     guard: Guard,
-    commits: Arc<Mutex<Commits>>,
-    /// Why the engine takes no writes, and when reopening was tried.
-    broken: Option<(String, Instant)>,
+    /// The number of the last commit, synced or not.
+    commit: u64,
+    broken: Option<Broken>,
 }
 
 impl Run {
-    fn run(mut self, mut requests: mpsc::Receiver<Request>) {
-        while let Some(first) = requests.blocking_recv() {
-            let mut closing = matches!(first, Request::Close);
-            let mut taken = vec![first];
-            while taken.len() < MOST_REQUESTS
-                && let Ok(next) = requests.try_recv()
-            {
-                closing |= matches!(next, Request::Close);
-                taken.push(next);
+    fn run(mut self, requests: &mpsc::Receiver<Queued>) {
+        loop {
+            let first = match &self.broken {
+                None => requests.recv().map_err(|_| mpsc::RecvTimeoutError::Disconnected),
+                Some(broken) => requests.recv_timeout(broken.next.saturating_duration_since(Instant::now())),
+            };
+            match first {
+                Ok(first) => self.serve(first, requests),
+                Err(mpsc::RecvTimeoutError::Timeout) => self.mend(),
+                Err(mpsc::RecvTimeoutError::Disconnected) => break,
             }
-            self.serve(taken);
-            if closing {
-                return;
-            }
+        }
+        if let Err(error) = self.file.sync() {
+            tracing::warn!(%error, "the side file of heads could not be synced");
         }
     }
 
-    fn serve(&mut self, requests: Vec<Request>) {
-        if let Err(reason) = self.mend() {
-            for request in requests {
-                request.refuse(|| StoreError::Unavailable {
-                    reason: reason.clone(),
-                    outcome: Outcome::NoEffect,
-                });
-            }
-            return;
+    fn serve(&mut self, first: Queued, requests: &mpsc::Receiver<Queued>) {
+        if self.broken.as_ref().is_some_and(|broken| broken.next <= Instant::now()) {
+            self.mend();
         }
-        if let Err((free_mib, floor_mib)) = self.guard.check(&self.config.dir) {
-            for request in requests {
-                request.refuse(|| StoreError::Full { free_mib, floor_mib });
+        let refusal = match (&self.broken, self.guard.check(&self.start.config.dir)) {
+            (Some(broken), _) => {
+                Some(StoreError::Unavailable { reason: broken.reason.clone(), outcome: Outcome::NoEffect })
             }
-            return;
-        }
-        let mut requests = requests.into_iter().peekable();
-        while requests.peek().is_some() {
-            self.commit_some(&mut requests);
-            if self.broken.is_some() {
-                let reason = "a write before this one failed";
-                requests.by_ref().for_each(|request| {
-                    request.refuse(|| StoreError::Unavailable {
-                        reason: reason.to_owned(),
-                        outcome: Outcome::NoEffect,
-                    });
-                });
+            (None, Err((free_mib, floor_mib))) => {
+                self.start.counters.refused_full();
+                Some(StoreError::Full { free_mib, floor_mib })
             }
+            (None, Ok(())) => None,
+        };
+        match refusal {
+            Some(refusal) => first.0.refuse(refusal),
+            None => self.commit_waiting(first, requests),
         }
     }
 
     /// One batch out of what waits, as large as a batch may be.
-    fn commit_some(&mut self, requests: &mut impl Iterator<Item = Request>) {
-        let Some(spaces) = self.current.read().clone() else { return };
-        let mut batch = Batch::new(&spaces);
-        let mut answers = Vec::new();
-        let mut sync = false;
-        let mut count = 0_u64;
-        for request in requests.by_ref() {
-            sync |= request.needs_sync();
-            count += 1;
-            answers.extend(request.apply(&mut batch, &self.heads));
-            if batch.bytes() >= MOST_BYTES {
-                break;
-            }
-        }
-        let moved = batch.heads().clone();
-        let since = Instant::now();
-        let committed = match batch.finish() {
-            None => Ok(()),
-            Some(batch) => batch
-                // The journal grows, and `fdatasync` writes the new size too: what is needed to find the data again.
-                .durability(if sync { Some(PersistMode::SyncData) } else { Some(PersistMode::Buffer) })
-                .commit()
-                .map_err(|error| Failed(error.to_string())),
+    fn commit_waiting(&mut self, first: Queued, requests: &mpsc::Receiver<Queued>) {
+        let current = self.start.current.read().clone();
+        let Some(spaces) = current else {
+            let reason = "the store is closed".to_owned();
+            return first.0.refuse(StoreError::Unavailable { reason, outcome: Outcome::NoEffect });
         };
-        drop(spaces);
-        match &committed {
-            Ok(()) => {
-                self.heads.extend(moved.iter().map(|(log, seq)| (*log, *seq)));
-                if !moved.is_empty()
-                    && let Err(error) = self.file.write(&self.heads)
-                {
-                    tracing::warn!(%error, "the side file of heads could not be written");
+        let mut answers = Vec::new();
+        let mut places = Vec::new();
+        // A panic of the engine underneath, on damage that it did not expect, must cost this batch only.
+        let committed = catch_unwind(AssertUnwindSafe(|| {
+            let mut batch = Batch::new(&spaces, &self.start.found.heads);
+            let mut next = Some(first);
+            while let Some((request, place)) = next.take() {
+                answers.push(request.apply(&mut batch));
+                places.push(place);
+                if batch.bytes() < MOST_BYTES && answers.len() < MOST_REQUESTS {
+                    next = requests.try_recv().ok();
                 }
-                self.count(sync, count, since.elapsed());
             }
-            Err(Failed(reason)) => {
-                tracing::error!(
-                    reason,
-                    "a commit failed; the store is reopened before it takes writes again"
-                );
-                self.broken = Some((reason.clone(), Instant::now()));
-            }
+            commit(&spaces, batch, self.commit + 1)
+        }));
+        drop(spaces);
+        let committed = committed.unwrap_or_else(|_| {
+            Err(Failed { reason: "the engine panicked in a commit".to_owned(), outcome: Outcome::Unknown })
+        });
+        match &committed {
+            Ok(None) => {}
+            Ok(Some(done)) => self.committed(done, answers.len()),
+            Err(failed) => self.failed(failed),
         }
+        drop(places);
         for answer in answers {
-            answer(committed.clone());
+            answer(committed.as_ref().map(|_| ()));
         }
     }
 
-    fn count(&self, sync: bool, requests: u64, took: Duration) {
-        let mut commits = self.commits.lock();
-        if sync {
-            commits.synced += 1;
-            commits.syncing += took;
-        } else {
-            commits.unsynced += 1;
+    fn committed(&mut self, done: &Done, requests: usize) {
+        self.commit += 1;
+        self.start.found.heads.extend(&done.moved);
+        if done.synced {
+            self.start.found.commit = self.commit;
+            if let Err(error) = self.file.write(&self.start.found) {
+                tracing::warn!(%error, "the side file of heads could not be written");
+            }
         }
-        commits.requests += requests;
+        self.start.counters.committed(requests, done.synced, done.took);
     }
 
-    /// Reopens a store whose last write failed. What the failed batch wrote may stand afterwards, durable, or not at all.
-    fn mend(&mut self) -> Result<(), String> {
-        let Some((reason, since)) = self.broken.clone() else { return Ok(()) };
-        if since.elapsed() < REOPEN_EVERY {
-            return Err(reason);
-        }
-        self.broken = Some((reason.clone(), Instant::now()));
-        if self.guard.check(&self.config.dir).is_err() {
-            return Err(reason);
-        }
-        match self.reopen() {
-            Ok(()) => {
-                tracing::info!("the store was reopened and takes writes again");
-                self.broken = None;
-                Ok(())
+    fn failed(&mut self, failed: &Failed) {
+        tracing::error!(
+            reason = failed.reason,
+            "a commit failed; the store is opened anew before it takes writes again"
+        );
+        self.start.counters.failed();
+        self.broken = Some(Broken {
+            reason: failed.reason.clone(),
+            next: Instant::now() + REOPEN_FIRST,
+            wait: REOPEN_FIRST,
+        });
+    }
+
+    /// Opens a store anew whose last write failed. What the failed batch wrote stands afterwards, durable, or does not.
+    fn mend(&mut self) {
+        if let Err(error) = self.reopen() {
+            tracing::warn!(%error, "the store cannot be opened anew yet");
+            if let Some(broken) = &mut self.broken {
+                broken.wait = (broken.wait * 2).min(REOPEN_MOST);
+                broken.next = Instant::now() + broken.wait;
             }
-            Err(error) => {
-                tracing::warn!(%error, "the store cannot be reopened yet");
-                Err(reason)
-            }
+            return;
         }
+        tracing::info!("the store was opened anew and takes writes again");
+        self.start.counters.reopened();
+        self.broken = None;
     }
 
     fn reopen(&mut self) -> Result<(), StoreError> {
+        let config = &self.start.config;
         // Looked at before the old handle goes: while the disk still fails, reads go on through it.
-        open::probe(&self.config.dir)?;
-        let mut current = self.current.write();
+        if let Err((free_mib, floor_mib)) = self.guard.check(&config.dir) {
+            return Err(StoreError::Full { free_mib, floor_mib });
+        }
+        open::probe(&config.dir).map_err(open::io_refused(&config.dir, "the disk still refuses writes"))?;
+        let mut current = self.start.current.write();
         // Reads that hold the old handle finish on it; they are short. The new one may only be opened behind it.
         while current.as_ref().is_some_and(|spaces| Arc::strong_count(spaces) > 1) {
             std::thread::sleep(Duration::from_millis(1));
         }
         *current = None;
-        let spaces = open::reopen(&self.config)?;
-        for (log, head) in &mut self.heads {
-            *head = spaces.last_log_row(*log)?.map_or(*head, |row| row.last_seq);
-        }
+        let spaces = open::open_checked(config, &self.start.found)?;
+        let found = open::found(&spaces, self.start.shards)?;
+        self.file.write(&found).map_err(open::io_refused(&config.dir, "the side file cannot be written"))?;
+        self.commit = found.commit;
+        self.start.found = found;
         *current = Some(Arc::new(spaces));
         Ok(())
     }
+}
+
+/// A batch that was committed.
+struct Done {
+    moved: super::heads::Heads,
+    synced: bool,
+    took: Duration,
+}
+
+fn commit(spaces: &Spaces, batch: Batch<'_>, number: u64) -> Result<Option<Done>, Failed> {
+    if batch.is_empty() {
+        return Ok(None);
+    }
+    let since = Instant::now();
+    wait_for_workers(spaces)?;
+    let synced = batch.needs_sync();
+    let (batch, moved) = batch.finish(number);
+    // `fdatasync` is enough: it also writes the metadata without which the data could not be read back, such as the
+    // size of a journal that grew and the place of what was a hole. It leaves out times, which nobody reads.
+    let mode = if synced { PersistMode::SyncData } else { PersistMode::Buffer };
+    match batch.durability(Some(mode)).commit() {
+        Ok(()) => Ok(Some(Done { moved, synced, took: since.elapsed() })),
+        // Refused before anything was written: a thread of the engine failed earlier.
+        Err(error @ fjall::Error::Poisoned) => {
+            Err(Failed { reason: error.to_string(), outcome: Outcome::NoEffect })
+        }
+        Err(error) => Err(Failed { reason: error.to_string(), outcome: Outcome::Unknown }),
+    }
+}
+
+/// The engine underneath lets a writer wait for its threads without end, even when they have failed; so it is waited for
+/// here, where their failure is noticed.
+fn wait_for_workers(spaces: &Spaces) -> Result<(), Failed> {
+    while spaces.is_behind() {
+        if let Err(error) = spaces.database.persist(PersistMode::Buffer) {
+            return Err(Failed { reason: error.to_string(), outcome: Outcome::NoEffect });
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    Ok(())
 }

@@ -6,17 +6,47 @@
 use crate::engine::{LogKey, LogRow, Row, RowKey};
 use crate::{Class, StoreError, TableRef};
 use bytes::Bytes;
-use fjall::{Database, Keyspace, KeyspaceCreateOptions};
+use fjall::config::CompressionPolicy;
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, LsmError, Readable as _};
 use p92_kernel::Seq;
+
+/// Which keyspace, by write pattern, so that compacting one never rewrites another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Space {
+    Log,
+    Index,
+    State,
+    View,
+}
+
+impl Space {
+    /// In the order of their places in arrays.
+    pub const ALL: [Self; 4] = [Self::Log, Self::Index, Self::State, Self::View];
+
+    /// Where the rows of a table lie.
+    pub const fn of(table: TableRef) -> Self {
+        match table.table.class {
+            Class::Log => Self::Index,
+            Class::State => Self::State,
+            Class::View => Self::View,
+        }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Log => "log",
+            Self::Index => "index",
+            Self::State => "state",
+            Self::View => "view",
+        }
+    }
+}
 
 /// An open store.
 #[derive(Clone)]
 pub struct Spaces {
     pub database: Database,
-    pub log: Keyspace,
-    index: Keyspace,
-    state: Keyspace,
-    view: Keyspace,
+    keyspaces: [Keyspace; 4],
 }
 
 impl std::fmt::Debug for Spaces {
@@ -28,35 +58,72 @@ impl std::fmt::Debug for Spaces {
 /// Keeps memory small: four of them, each flushed at this size.
 const MEMTABLE: u64 = 8 * 1024 * 1024;
 
+/// The engine underneath makes writers wait, without end and without a look at whether its own threads still live, when
+/// this many memtables of a keyspace wait to be flushed (4) or runs to be compacted (30). One batch adds one of each at
+/// most, so the committer waits before it comes to that.
+const MOST_SEALED: usize = 3;
+const MOST_RUNS: usize = 20;
+
 impl Spaces {
-    /// Opens the keyspaces of a database.
-    pub fn of(database: Database, compression: bool) -> fjall::Result<Self> {
+    /// Opens the keyspaces of a database. What a keyspace was made with, it keeps.
+    pub fn of_database(database: Database, compression: bool) -> fjall::Result<Self> {
         let options = || {
             let options = KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE);
             if compression {
                 return options;
             }
             options
-                .data_block_compression_policy(fjall::config::CompressionPolicy::disabled())
-                .index_block_compression_policy(fjall::config::CompressionPolicy::disabled())
+                .data_block_compression_policy(CompressionPolicy::disabled())
+                .index_block_compression_policy(CompressionPolicy::disabled())
         };
-        Ok(Self {
-            log: database.keyspace("log", options)?,
-            index: database.keyspace("index", options)?,
-            state: database.keyspace("state", options)?,
-            view: database.keyspace("view", options)?,
-            database,
+        let [log, index, state, view] = Space::ALL.map(|space| database.keyspace(space.name(), options));
+        Ok(Self { keyspaces: [log?, index?, state?, view?], database })
+    }
+
+    /// A keyspace.
+    pub const fn of(&self, space: Space) -> &Keyspace {
+        let [log, index, state, view] = &self.keyspaces;
+        match space {
+            Space::Log => log,
+            Space::Index => index,
+            Space::State => state,
+            Space::View => view,
+        }
+    }
+
+    /// Whether writers must wait for the threads that flush and compact.
+    pub fn is_behind(&self) -> bool {
+        self.keyspaces.iter().any(|keyspace| {
+            keyspace.sealed_memtable_count() >= MOST_SEALED || keyspace.l0_table_count() >= MOST_RUNS
         })
     }
 
-    /// The keyspace of a table.
-    pub const fn of_table(&self, table: TableRef) -> &Keyspace {
-        match table.table.class {
-            Class::Log => &self.index,
-            Class::State => &self.state,
-            Class::View => &self.view,
+    /// The number of the last commit; 0 before the first.
+    pub fn tally(&self) -> Result<u64, StoreError> {
+        let value = self.database.snapshot().get(self.of(Space::State), TALLY).map_err(read_error)?;
+        match value {
+            None => Ok(0),
+            Some(value) => read_tally(&value)
+                .map(|(commit, _)| commit)
+                .ok_or_else(|| StoreError::Damaged("the number of the last commit".to_owned())),
         }
     }
+}
+
+/// The row that every batch writes: the number of the commit, and the sequence number that the engine underneath was
+/// about to give. By the first a store that lost its end is known, by both a journal that lost its middle. No table has
+/// an empty name, so no row of one is here.
+pub const TALLY: &[u8] = b"\0\0commit";
+
+/// The tally of a commit.
+pub fn tally_value(commit: u64, floor: u64) -> Vec<u8> {
+    [commit.to_be_bytes(), floor.to_be_bytes()].concat()
+}
+
+/// Commit and floor out of a tally.
+pub fn read_tally(value: &[u8]) -> Option<(u64, u64)> {
+    let (commit, floor) = value.split_first_chunk::<8>()?;
+    Some((u64::from_be_bytes(*commit), u64::from_be_bytes(*floor.first_chunk::<8>()?)))
 }
 
 fn push_short(out: &mut Vec<u8>, bytes: &[u8]) {
@@ -72,18 +139,33 @@ pub fn table_prefix(table: TableRef) -> Vec<u8> {
     out
 }
 
+/// Keys are at most this long, so that every engine takes them.
+const KEY_BYTES: usize = 512;
+
+fn check_length(table: TableRef, key: &[u8]) -> Result<(), StoreError> {
+    if key.len() > KEY_BYTES {
+        return Err(StoreError::Damaged(format!(
+            "a key of {table} has {} bytes, more than {KEY_BYTES}; its service should have refused it",
+            key.len()
+        )));
+    }
+    Ok(())
+}
+
 /// What all rows of a partition begin with.
-pub fn partition_prefix(table: TableRef, partition: &[u8]) -> Vec<u8> {
+pub fn partition_prefix(table: TableRef, partition: &[u8]) -> Result<Vec<u8>, StoreError> {
+    check_length(table, partition)?;
     let mut out = table_prefix(table);
     push_short(&mut out, partition);
-    out
+    Ok(out)
 }
 
 /// The bytes of a row's key.
-pub fn row_key(key: &RowKey) -> Vec<u8> {
-    let mut out = partition_prefix(key.table, &key.partition);
+pub fn row_key(key: &RowKey) -> Result<Vec<u8>, StoreError> {
+    check_length(key.table, &key.clustering)?;
+    let mut out = partition_prefix(key.table, &key.partition)?;
     out.extend_from_slice(&key.clustering);
-    out
+    Ok(out)
 }
 
 /// Partition and clustering key out of what follows the table's prefix.
@@ -140,20 +222,25 @@ pub fn read_log_row(key: &[u8], value: &[u8]) -> Result<LogRow, StoreError> {
     let first_seq = key.last_chunk::<8>().ok_or_else(damaged)?;
     let (last_seq, rest) = value.split_first_chunk::<8>().ok_or_else(damaged)?;
     let (group, events) = rest.split_first_chunk::<16>().ok_or_else(damaged)?;
-    Ok(LogRow {
-        first_seq: Seq(u64::from_be_bytes(*first_seq)),
-        last_seq: Seq(u64::from_be_bytes(*last_seq)),
-        group: *group,
-        events: Bytes::copy_from_slice(events),
-    })
+    let (first_seq, last_seq) = (Seq(u64::from_be_bytes(*first_seq)), Seq(u64::from_be_bytes(*last_seq)));
+    if last_seq < first_seq {
+        return Err(StoreError::Damaged(format!("a row of a log from {first_seq} to {last_seq}")));
+    }
+    Ok(LogRow { first_seq, last_seq, group: *group, events: Bytes::copy_from_slice(events) })
 }
 
-/// An error of the engine while reading.
+/// An error of the engine while reading: the disk did not answer, or what it answered is damaged.
 pub fn read_error(error: fjall::Error) -> StoreError {
     match error {
-        fjall::Error::Io(error) => {
+        fjall::Error::Io(error) | fjall::Error::Storage(LsmError::Io(error)) if !is_short(&error) => {
             StoreError::Unavailable { reason: error.to_string(), outcome: crate::Outcome::NoEffect }
         }
         other => StoreError::Damaged(other.to_string()),
     }
+}
+
+/// A file that ends too early, or whose bytes mean nothing, will not get better by waiting.
+fn is_short(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{InvalidData, InvalidInput, NotFound, UnexpectedEof};
+    matches!(error.kind(), UnexpectedEof | InvalidData | InvalidInput | NotFound)
 }

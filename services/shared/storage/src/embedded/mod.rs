@@ -6,20 +6,28 @@
 //! | room | noun |
 //! |---|---|
 //! | `layout` | where a row lies: keyspaces and key bytes |
+//! | `reads` | what is read, each time out of one snapshot |
+//! | `marker` | whose directory it is, and that nobody else has it open |
 //! | `open` | opening a directory, and refusing what must not be opened |
-//! | `heads` | the side file by which a shortened log is noticed |
+//! | `journal` | a look at the journals before the engine underneath opens them |
+//! | `heads` | the side file by which a store that lost its end is noticed |
 //! | `committer` | the thread that merges waiting writes into one synced batch |
 //! | `batch` | the batch being built: conditions are checked against what stands and what the batch writes |
 //! | `space` | the guard that refuses writes before the disk does |
+//! | `metrics` | what the committer counts |
 
 mod batch;
 mod committer;
 mod heads;
+mod journal;
 mod layout;
+mod marker;
+mod metrics;
 mod open;
 mod reads;
 mod space;
 
+pub use metrics::{COMMIT_BOUNDS_MICROS, Commits};
 pub use space::{FreeSpace, MIB};
 
 use crate::engine::{
@@ -29,13 +37,14 @@ use crate::engine::{
 use crate::{Outcome, StoreError, TableRef};
 use async_trait::async_trait;
 use bytes::Bytes;
-use committer::{Committer, Request};
+use committer::{Committer, Request, Start};
 use layout::Spaces;
+use metrics::Counters;
 use p92_kernel::{Seq, ShardCount};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// How an embedded store is opened.
@@ -49,7 +58,8 @@ pub struct EmbeddedConfig {
     pub free_floor_mib: u64,
     /// Blocks kept in memory, in MiB.
     pub cache_mib: u64,
-    /// Whether stored blocks are compressed.
+    /// Whether tables and the large values of journals are compressed. Tables keep what they were made with at first
+    /// start.
     pub compression: bool,
     /// How free space is learned.
     pub free_space: FreeSpace,
@@ -70,31 +80,20 @@ impl EmbeddedConfig {
     }
 }
 
-/// What the committer has done since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Commits {
-    /// Batches that were synced.
-    pub synced: u64,
-    /// Batches that held projections only and were not.
-    pub unsynced: u64,
-    /// Requests in all of them.
-    pub requests: u64,
-    /// Time spent in commits with their syncs.
-    pub syncing: Duration,
-}
-
 /// The handle that reads take, exchanged when the store is reopened after a failed write.
 type Current = Arc<RwLock<Option<Arc<Spaces>>>>;
 
 /// The embedded store.
 #[derive(Debug)]
 pub struct Embedded {
-    current: Current,
+    // First, so that it ends while the rest still stands.
     committer: Committer,
+    current: Current,
+    counters: Arc<Counters>,
     installation: String,
     shards: ShardCount,
     fresh: bool,
-    _lock: std::fs::File,
+    lock: Mutex<Option<std::fs::File>>,
 }
 
 impl Embedded {
@@ -102,14 +101,22 @@ impl Embedded {
     pub fn open(config: EmbeddedConfig) -> Result<Arc<Self>, StoreError> {
         let opened = open::open(&config)?;
         let current: Current = Arc::new(RwLock::new(Some(Arc::new(opened.spaces))));
-        let committer = Committer::start(Arc::clone(&current), config, opened.heads)?;
+        let counters = Arc::new(Counters::default());
+        let committer = Committer::start(Start {
+            current: Arc::clone(&current),
+            config,
+            found: opened.found,
+            shards: opened.marker.shards,
+            counters: Arc::clone(&counters),
+        })?;
         Ok(Arc::new(Self {
-            current,
             committer,
+            current,
+            counters,
             installation: opened.marker.installation,
             shards: opened.marker.shards,
             fresh: opened.fresh,
-            _lock: opened.lock,
+            lock: Mutex::new(Some(opened.lock)),
         }))
     }
 
@@ -131,22 +138,34 @@ impl Embedded {
         self.fresh
     }
 
-    /// What the committer has done.
+    /// What the committer has done, and how many requests wait.
     #[must_use]
     pub fn commits(&self) -> Commits {
-        self.committer.commits()
+        self.counters.read(self.committer.waiting())
     }
 
-    /// Ends the committer after everything that waits, and lets go of the directory.
+    /// Ends the committer after everything that waits, and lets go of the directory. Every later request, of whoever
+    /// still has a handle, is answered with [`StoreError::Unavailable`].
     pub fn close(&self) {
         self.committer.close();
+        // The engine first: whoever gets the lock must find its folder free.
+        let spaces = self.current.write().take();
+        drop(spaces);
+        *self.lock.lock() = None;
     }
 
-    fn spaces(&self) -> Result<Arc<Spaces>, StoreError> {
-        self.current.read().clone().ok_or_else(|| StoreError::Unavailable {
-            reason: "the store is being reopened after a failed write".to_owned(),
-            outcome: Outcome::NoEffect,
-        })
+    fn read<T>(&self, read: impl FnOnce(&Spaces) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let current = self.current.read().clone();
+        let Some(spaces) = current else {
+            return Err(StoreError::Unavailable {
+                reason: "the store is closed, or could not be opened anew after a failed write yet"
+                    .to_owned(),
+                outcome: Outcome::NoEffect,
+            });
+        };
+        // The engine asserts on some kinds of damage; a panic must not end the task of whoever reads.
+        catch_unwind(AssertUnwindSafe(|| read(&spaces)))
+            .unwrap_or_else(|_| Err(StoreError::Damaged("the engine panicked on what it read".to_owned())))
     }
 
     async fn ask<T>(
@@ -171,15 +190,15 @@ impl Engine for Embedded {
     }
 
     async fn get(&self, key: &RowKey) -> Result<Option<Row>, StoreError> {
-        self.spaces()?.get(key)
+        self.read(|spaces| spaces.get(key))
     }
 
     async fn get_many(&self, keys: &[RowKey]) -> Result<Vec<Option<Row>>, StoreError> {
-        self.spaces()?.get_many(keys)
+        self.read(|spaces| spaces.get_many(keys))
     }
 
     async fn scan(&self, scan: &Scan) -> Result<Page<(Bytes, Row)>, StoreError> {
-        self.spaces()?.scan(scan)
+        self.read(|spaces| spaces.scan(scan))
     }
 
     async fn scan_table(
@@ -188,28 +207,37 @@ impl Engine for Embedded {
         after: Option<&Bytes>,
         limit: usize,
     ) -> Result<Page<TableRow>, StoreError> {
-        self.spaces()?.scan_table(table, after, limit)
+        self.read(|spaces| spaces.scan_table(table, after, limit))
     }
 
     async fn clear(&self, table: TableRef) -> Result<(), StoreError> {
-        // Piece by piece, so that the committer is never away for long.
-        const PIECE: usize = 1_000;
-        loop {
-            let page = self.spaces()?.scan_table(table, None, PIECE)?;
-            if page.rows.is_empty() {
-                return Ok(());
-            }
-            let writes = page
+        // Piece by piece, so that the committer is never away for long. Journals are in order: syncing the last piece
+        // makes the ones before it durable too.
+        let mut page = self.read(|spaces| spaces.scan_table(table, None, usize::MAX))?;
+        while !page.rows.is_empty() {
+            let next = match &page.next {
+                Some(after) => self.read(|spaces| spaces.scan_table(table, Some(after), usize::MAX))?,
+                None => Page { rows: Vec::new(), next: None },
+            };
+            let sync = next.rows.is_empty();
+            let writes = std::mem::replace(&mut page, next)
                 .rows
                 .into_iter()
                 .map(|row| Write { key: RowKey::new(table, row.partition, row.clustering), value: None })
                 .collect();
-            self.ask(|answer| Request::Write { writes, answer }).await?;
+            self.ask(|answer| Request::Write { writes, sync, answer }).await?;
         }
+        Ok(())
     }
 
     async fn write(&self, writes: Vec<Write>) -> Result<(), StoreError> {
-        self.ask(|answer| Request::Write { writes, answer }).await
+        let mut keys = writes.iter().map(|write| (&write.key.table, &write.key.partition));
+        let first = keys.next();
+        if keys.any(|key| Some(key) != first) {
+            // Other engines cannot write these at once, so nobody may get used to it.
+            return Err(StoreError::Damaged("a batch of several partitions".to_owned()));
+        }
+        self.ask(|answer| Request::Write { writes, sync: true, answer }).await
     }
 
     async fn insert_if_absent(&self, key: &RowKey, value: Bytes) -> Result<Conditional, StoreError> {
@@ -233,14 +261,18 @@ impl Engine for Embedded {
 
     async fn append(&self, log: LogKey, row: &LogRow, before: &[Write]) -> Result<Append, StoreError> {
         let (row, before) = (row.clone(), before.to_vec());
-        self.ask(|answer| Request::Append { log, row, before, answer }).await
+        let answer = self.ask(|answer| Request::Append { log, row, before, answer }).await?;
+        if matches!(answer, Append::SlotLost(_)) {
+            self.counters.slot_lost();
+        }
+        Ok(answer)
     }
 
     async fn log_row(&self, log: LogKey, first_seq: Seq) -> Result<Option<LogRow>, StoreError> {
-        self.spaces()?.log_row(log, first_seq)
+        self.read(|spaces| spaces.log_row(log, first_seq))
     }
 
     async fn read_log(&self, log: LogKey, after: Seq, max_bytes: usize) -> Result<Vec<LogRow>, StoreError> {
-        self.spaces()?.read_log(log, after, max_bytes)
+        self.read(|spaces| spaces.read_log(log, after, max_bytes))
     }
 }

@@ -1,273 +1,251 @@
-//! Opening a directory: the marker says whose it is, a trial on a copy says whether it is whole, and what must not be
-//! opened is refused with what to do, and left as it was.
+//! Opening a directory: what must not be opened is refused with what to do about it, and left as it was.
+//!
+//! The engine underneath changes a directory while it opens it: it cuts journals, removes tables that its manifest does
+//! not name, and panics on some damage. So opening goes in three steps, and only the last one changes anything:
+//! 1. *Look*: every journal is read ([`journal`]), every manifest compared with its checksum.
+//! 2. *Rehearse*: a copy is opened, its tables linked (they never change), of its journals the whole batches; what it
+//!    holds is compared with what the side file says was acknowledged.
+//! 3. *Open*: the journals are written anew, synced, and put in place; then the directory itself is opened.
+//!
+//! The journals are written anew because what an ended process wrote may lie in the page cache only: after a sync that
+//! failed, pages count as clean though the disk does not have them. To serve them would acknowledge what a power cut can
+//! take back.
 
 use super::EmbeddedConfig;
-use super::heads::{self, Heads};
+use super::heads::{self, Heads, Said};
+use super::journal::{self, Journal};
 use super::layout::Spaces;
+use super::marker::{self, Marker};
 use super::space::MIB;
 use crate::StoreError;
 use crate::engine::LogKey;
-use fjall::Database;
-use p92_kernel::{Service, ShardCount, digest};
-use std::fs;
+use fjall::{CompressionType, Database};
+use p92_kernel::{Service, ShardCount};
+use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::time::Duration;
 
-/// The marker's name in the directory.
-const MARKER: &str = "p92-store";
 /// The folder of the engine.
-const ENGINE: &str = "engine";
-/// Where a trial is opened.
-const TRIAL: &str = "trial";
-/// The layout that this build writes and reads.
-const FORMAT: u32 = 1;
-
-/// What the directory was given at first start.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Marker {
-    pub installation: String,
-    pub shards: ShardCount,
-}
+pub const ENGINE: &str = "engine";
+/// Where opening is rehearsed.
+pub const TRIAL: &str = "trial";
 
 /// An opened directory.
 #[derive(Debug)]
 pub struct Opened {
     pub spaces: Spaces,
-    pub heads: Heads,
+    pub found: Said,
     pub marker: Marker,
     pub fresh: bool,
-    /// Held as long as the directory is ours; the kernel lets go of it when the process ends, however it ends.
-    pub lock: fs::File,
+    pub lock: File,
 }
 
-fn refused(problem: impl Into<String>, advice: impl Into<String>) -> StoreError {
+pub fn refused(problem: impl Into<String>, advice: impl Into<String>) -> StoreError {
     StoreError::Refused { problem: problem.into(), advice: advice.into() }
 }
 
-fn io_refused(dir: &Path, what: &str) -> impl Fn(io::Error) -> StoreError {
+pub fn io_refused(dir: &Path, what: &str) -> impl Fn(io::Error) -> StoreError + use<> {
     let place = dir.display().to_string();
     let what = what.to_owned();
     move |error| {
-        refused(format!("{place}: {what}: {error}"), "look at the permissions and the health of the disk")
+        let advice = match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                "make room on the disk: opening takes up to 200 MiB for a moment; nothing was lost"
+            }
+            _ => "look at the permissions and the health of the disk",
+        };
+        refused(format!("{place}: {what}: {error}"), advice)
     }
+}
+
+/// Whether the disk is to blame rather than what stands on it.
+fn is_of_the_disk(error: &io::Error) -> bool {
+    use io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded | PermissionDenied | ReadOnlyFilesystem)
+}
+
+fn restore(problem: impl Into<String>) -> StoreError {
+    refused(problem, "restore the directory from a backup; nothing was changed")
 }
 
 /// Opens or makes the directory.
 pub fn open(config: &EmbeddedConfig) -> Result<Opened, StoreError> {
     let dir = &config.dir;
-    fs::create_dir_all(dir).map_err(io_refused(dir, "the data directory cannot be made"))?;
-    let (marker, fresh) = match read_marker(dir)? {
-        Some(marker) => (marker, false),
-        None => (make_marker(dir, config.shards)?, true),
-    };
-    let lock = lock(dir)?;
-    let engine = dir.join(ENGINE);
-    if !fresh && !engine.exists() {
-        return Err(refused(
-            format!("{} has the marker of a P92 store but no {ENGINE} folder", dir.display()),
-            "restore the directory from a backup",
-        ));
-    }
+    let held = marker::take(dir, config.shards)?;
     let said = heads::read(dir).map_err(io_refused(dir, "the side file cannot be read"))?;
-    if !said.is_empty() {
-        try_on_copy(config, &engine, &said)?;
-    }
-    if engine.exists() {
-        renew_journals(&engine).map_err(io_refused(dir, "the journals cannot be made durable"))?;
-    }
-    let spaces = open_engine(config, &engine)?;
-    let heads = heads_of(&spaces, marker.shards)?;
-    Ok(Opened { spaces, heads, marker, fresh, lock })
+    let spaces = if held.fresh {
+        let spaces = open_engine(config, &dir.join(ENGINE), true)?;
+        held.finish(dir)?;
+        spaces
+    } else {
+        open_checked(config, &said)?
+    };
+    let found = found(&spaces, held.marker.shards)?;
+    Ok(Opened { spaces, found, marker: held.marker, fresh: held.fresh, lock: held.lock })
 }
 
-/// Whether the disk takes and syncs a write.
-pub fn probe(dir: &Path) -> Result<(), StoreError> {
+/// Opens an engine that stands, if it holds what was acknowledged.
+pub fn open_checked(config: &EmbeddedConfig, said: &Said) -> Result<Spaces, StoreError> {
+    let dir = &config.dir;
+    let engine = dir.join(ENGINE);
+    let journals = look(dir, &engine)?;
+    rehearse(config, &engine, &journals, said)?;
+    renew(&engine, &journals).map_err(io_refused(dir, "the journals cannot be made durable"))?;
+    open_engine(config, &engine, true)
+}
+
+/// Whether the disk takes and syncs a write, large enough not to fit some last free corner.
+pub fn probe(dir: &Path) -> io::Result<()> {
     let path = dir.join("probe");
-    let tried = fs::File::create(&path).and_then(|mut file| {
-        file.write_all(&[0; 4_096])?;
+    let tried = File::create(&path).and_then(|mut file| {
+        (0..64).try_for_each(|_| file.write_all(&[0x55; 16 * 1024]))?;
         file.sync_all()
     });
-    tried.and_then(|()| fs::remove_file(&path)).map_err(io_refused(dir, "the disk still refuses writes"))
+    let removed = fs::remove_file(&path);
+    tried.and(removed)
 }
 
-/// Opens the engine of a directory that was closed after a failed write.
-pub fn reopen(config: &EmbeddedConfig) -> Result<Spaces, StoreError> {
-    let engine = config.dir.join(ENGINE);
-    renew_journals(&engine).map_err(io_refused(&config.dir, "the journals cannot be made durable"))?;
-    // The engine's own threads let go of the folder a moment after its handle.
-    let mut tries = 0;
-    loop {
-        match open_engine(config, &engine) {
-            Err(_) if tries < 100 => {
-                tries += 1;
-                std::thread::sleep(std::time::Duration::from_millis(10));
-            }
-            opened => return opened,
-        }
-    }
-}
-
-fn read_marker(dir: &Path) -> Result<Option<Marker>, StoreError> {
-    let path = dir.join(MARKER);
-    let text = match fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let mut entries =
-                fs::read_dir(dir).map_err(io_refused(dir, "the data directory cannot be read"))?;
-            if entries.next().is_some() {
-                return Err(refused(
-                    format!("{} is not empty and is not a P92 store", dir.display()),
-                    "name an empty directory with --data, or one that P92 has made",
-                ));
-            }
-            return Ok(None);
-        }
-        Err(error) => return Err(io_refused(dir, "the marker cannot be read")(error)),
-    };
-    let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    let format = field("format").and_then(|format| format.parse::<u32>().ok());
-    match format {
-        Some(FORMAT) => {}
-        Some(newer) if newer > FORMAT => {
-            return Err(refused(
-                format!(
-                    "{} was written by a newer P92 (format {newer}, this one reads {FORMAT})",
-                    dir.display()
-                ),
-                "start it with the newer P92",
-            ));
-        }
-        _ => return Err(damaged_marker(dir)),
-    }
-    let shards = field("shards").and_then(|shards| shards.parse().ok()).and_then(ShardCount::new);
-    let installation = field("installation").map(str::to_owned).filter(|id| id.len() == 32);
-    let sum = field("sum");
-    match (shards, installation) {
-        (Some(shards), Some(installation)) if sum == Some(&*marker_sum(&installation, shards)) => {
-            Ok(Some(Marker { installation, shards }))
-        }
-        _ => Err(damaged_marker(dir)),
-    }
-}
-
-/// Taken before anything else is touched: a running P92 must not find its journals exchanged.
-fn lock(dir: &Path) -> Result<fs::File, StoreError> {
-    let file = fs::File::open(dir.join(MARKER)).map_err(io_refused(dir, "the marker cannot be opened"))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(fs::TryLockError::WouldBlock) => Err(refused(
-            format!("another P92 is running on {}", dir.display()),
-            "stop it, or name another directory with --data",
-        )),
-        Err(fs::TryLockError::Error(error)) => Err(io_refused(dir, "the marker cannot be locked")(error)),
-    }
-}
-
-fn damaged_marker(dir: &Path) -> StoreError {
-    refused(
-        format!("the marker {} is damaged", dir.join(MARKER).display()),
-        "restore the directory from a backup; nothing was changed",
-    )
-}
-
-fn marker_sum(installation: &str, shards: ShardCount) -> String {
-    let sum =
-        digest::of_parts(&[installation.as_bytes(), &shards.get().to_be_bytes(), &FORMAT.to_be_bytes()]);
-    format!("{:016x}", digest::leading_u64(&sum))
-}
-
-fn make_marker(dir: &Path, shards: ShardCount) -> Result<Marker, StoreError> {
-    let failed = io_refused(dir, "the marker cannot be written");
-    let mut random = [0_u8; 16];
-    fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut random)).map_err(&failed)?;
-    let installation: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-    let text = format!(
-        "A store of P92. Do not change anything in this directory by hand.\nformat {FORMAT}\ninstallation {installation}\nshards {}\nsum {}\n",
-        shards.get(),
-        marker_sum(&installation, shards)
-    );
-    let new = dir.join("p92-store.new");
-    let mut file = fs::File::create(&new).map_err(&failed)?;
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(&failed)?;
-    // The engine's folder first: a marker without one means that something was lost.
-    fs::create_dir_all(dir.join(ENGINE)).map_err(&failed)?;
-    fs::rename(&new, dir.join(MARKER)).map_err(&failed)?;
-    sync_folder(dir).map_err(&failed)?;
-    Ok(Marker { installation, shards })
-}
-
-fn sync_folder(dir: &Path) -> io::Result<()> {
-    fs::File::open(dir)?.sync_all()
-}
-
-/// Writes every journal anew and syncs it.
-///
-/// What an ended process wrote may lie in the page cache only, and after a sync that failed pages count as clean though
-/// the disk does not have them. Reading them and serving what they say would acknowledge what a power cut can take back.
-fn renew_journals(engine: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(engine)? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|ending| ending == "jnl") {
-            let new = path.with_extension("renewed");
-            fs::copy(&path, &new)?;
-            fs::File::open(&new)?.sync_all()?;
-            fs::rename(&new, &path)?;
-        } else if path.extension().is_some_and(|ending| ending == "renewed") {
-            fs::remove_file(&path)?;
-        }
-    }
-    sync_folder(engine)
-}
-
-/// Opening truncates a journal at the first record that does not check. So whether everything is there that should be is
-/// tried on a copy; the tables, which never change, are linked.
-fn try_on_copy(config: &EmbeddedConfig, engine: &Path, said: &Heads) -> Result<(), StoreError> {
-    let trial = config.dir.join(TRIAL);
-    let failed = io_refused(&config.dir, "the trial copy cannot be made");
-    remove(&trial).map_err(&failed)?;
-    copy_engine(engine, &trial).map_err(&failed)?;
-    let looked = look(config, &trial, said);
-    remove(&trial).map_err(&failed)?;
-    looked
-}
-
-fn look(config: &EmbeddedConfig, trial: &Path, said: &Heads) -> Result<(), StoreError> {
-    let spaces = open_engine(config, trial)?;
-    for (log, head) in said {
-        let found = spaces.last_log_row(*log)?.map_or(0, |row| row.last_seq.0);
-        if found < head.0 {
-            return Err(refused(
-                format!(
-                    "the log {}/{} ends at {found}, but events up to {} were acknowledged: the store has been damaged or is an older copy",
-                    log.service, log.shard, head.0
-                ),
-                format!(
-                    "restore the directory from a backup; to accept the loss instead, delete {} and start again",
-                    config.dir.join(heads::NAME).display()
-                ),
-            ));
-        }
-    }
-    Ok(())
-}
-
-fn remove(path: &Path) -> io::Result<()> {
+pub fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
 }
 
-fn copy_engine(from: &Path, to: &Path) -> io::Result<()> {
+pub fn sync_folder(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
+
+fn look(dir: &Path, engine: &Path) -> Result<Vec<Journal>, StoreError> {
+    let failed = io_refused(dir, "the store cannot be read");
+    if !engine.join("version").exists() {
+        return Err(restore(format!("{} holds no store", engine.display())));
+    }
+    let folders = fs::read_dir(engine.join("keyspaces")).map_err(&failed)?;
+    for folder in folders {
+        let folder = folder.map_err(&failed)?.path();
+        if !manifest_is_whole(&folder).map_err(&failed)? {
+            return Err(restore(format!("{} is damaged", folder.display())));
+        }
+    }
+    let journals = journal::inspect_all(engine).map_err(&failed)?;
+    let mut last: Option<&Journal> = None;
+    for journal in &journals {
+        if let (Some((_, before)), Some((first, _))) = (last.and_then(|last| last.commits), journal.commits)
+            && first != before + 1
+        {
+            let broken = last.and_then(|last| last.broken.as_deref()).unwrap_or("a journal is gone");
+            return Err(restore(format!(
+                "{}: commits {} to {} are missing before {}: {broken}",
+                dir.display(),
+                before + 1,
+                first - 1,
+                journal.path.display()
+            )));
+        }
+        if let Some(broken) = &journal.broken {
+            if journal.commits.is_none() && journals.last().is_some_and(|newest| newest.id != journal.id) {
+                return Err(restore(format!("{} is damaged: {broken}", journal.path.display())));
+            }
+            // What was never acknowledged may be torn; whether more is missing, the rehearsal tells.
+            tracing::warn!(journal = %journal.path.display(), broken, "a journal ends in what is no batch");
+        }
+        if journal.commits.is_some() {
+            last = Some(journal);
+        }
+    }
+    Ok(journals)
+}
+
+/// `current` names a manifest and has its checksum, which the engine underneath does not compare: `version u64 ·
+/// xxh3-128 · kind u8`, little-endian. A folder without one was never used.
+fn manifest_is_whole(folder: &Path) -> io::Result<bool> {
+    let mut bytes = Vec::new();
+    match File::open(folder.join("current")) {
+        Ok(file) => file.take(64).read_to_end(&mut bytes)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+        Err(error) => return Err(error),
+    };
+    let Some((version, rest)) = bytes.split_first_chunk::<8>() else { return Ok(false) };
+    let Some((sum, _)) = rest.split_first_chunk::<16>() else { return Ok(false) };
+    match fs::read(folder.join(format!("v{}", u64::from_le_bytes(*version)))) {
+        Ok(manifest) => Ok(xxhash_rust::xxh3::xxh3_128(&manifest) == u128::from_le_bytes(*sum)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn rehearse(
+    config: &EmbeddedConfig,
+    engine: &Path,
+    journals: &[Journal],
+    said: &Said,
+) -> Result<(), StoreError> {
+    let trial = config.dir.join(TRIAL);
+    let failed = io_refused(&config.dir, "the copy on which opening is rehearsed cannot be made");
+    remove(&trial).map_err(&failed)?;
+    let rehearsed = copy_engine(engine, &trial, journals).map_err(&failed).and_then(|()| {
+        let spaces = open_engine(config, &trial, false)?;
+        compare(config, &spaces, said, journals)
+    });
+    remove(&trial).map_err(&failed)?;
+    rehearsed
+}
+
+fn compare(
+    config: &EmbeddedConfig,
+    spaces: &Spaces,
+    said: &Said,
+    journals: &[Journal],
+) -> Result<(), StoreError> {
+    let dir = &config.dir;
+    let broken = journals
+        .iter()
+        .find_map(|journal| Some(format!("; {}: {}", journal.path.display(), journal.broken.as_ref()?)));
+    let lost = |what: String| {
+        refused(
+            format!(
+                "{}: {what}: the store has been damaged or is an older copy{}",
+                dir.display(),
+                broken.as_deref().unwrap_or_default()
+            ),
+            format!(
+                "restore the directory from a backup; to accept the loss instead, delete {} and start again. \
+                 Nothing was changed",
+                dir.join(heads::NAME).display()
+            ),
+        )
+    };
+    for (log, head) in &said.heads {
+        let found = spaces.last_log_row(*log)?.map_or(0, |row| row.last_seq.0);
+        if found < head.0 {
+            let name = format!("{}/{}", log.service, log.shard);
+            return Err(lost(format!(
+                "the log {name} ends at {found}, but events up to {head} were acknowledged"
+            )));
+        }
+    }
+    let tally = spaces.tally()?;
+    if tally < said.commit {
+        return Err(lost(format!("{tally} commits are there, but {} were acknowledged", said.commit)));
+    }
+    Ok(())
+}
+
+fn copy_engine(from: &Path, to: &Path, journals: &[Journal]) -> io::Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {
         let entry = entry?;
         let (source, target) = (entry.path(), to.join(entry.file_name()));
         if entry.file_type()?.is_dir() {
-            copy_engine(&source, &target)?;
+            copy_engine(&source, &target, journals)?;
         } else if from.ends_with("tables") {
-            fs::hard_link(&source, &target)?;
+            // Not every file system links; then the tables are copied, which takes its time.
+            fs::hard_link(&source, &target).or_else(|_| fs::copy(&source, &target).map(drop))?;
+        } else if let Some(journal) = journals.iter().find(|journal| journal.path == source) {
+            copy_whole(journal, &target)?;
         } else {
             fs::copy(&source, &target)?;
         }
@@ -275,27 +253,52 @@ fn copy_engine(from: &Path, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn open_engine(config: &EmbeddedConfig, engine: &Path) -> Result<Spaces, StoreError> {
-    let opening = || -> fjall::Result<Spaces> {
-        let database = Database::builder(engine)
-            .cache_size(config.cache_mib * MIB)
-            .max_journaling_size(64 * MIB)
-            .manual_journal_persist(true)
-            .worker_threads(2)
-            .open()?;
-        Spaces::of(database, config.compression)
-    };
-    // The engine asserts on some kinds of damage; a panic at opening is damage, not a bug of ours.
-    let opened = catch_unwind(AssertUnwindSafe(opening));
-    let advice = "restore the directory from a backup; nothing was changed";
-    match opened {
-        Ok(Ok(spaces)) => Ok(spaces),
-        Ok(Err(error)) => Err(refused(format!("{} cannot be opened: {error}", config.dir.display()), advice)),
-        Err(_) => Err(refused(format!("{} is damaged and cannot be opened", config.dir.display()), advice)),
-    }
+fn copy_whole(journal: &Journal, target: &Path) -> io::Result<File> {
+    let mut new = File::create(target)?;
+    let copied = io::copy(&mut File::open(&journal.path)?.take(journal.whole), &mut new)?;
+    if copied == journal.whole { Ok(new) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
 }
 
-fn heads_of(spaces: &Spaces, shards: ShardCount) -> Result<Heads, StoreError> {
+fn renew(engine: &Path, journals: &[Journal]) -> io::Result<()> {
+    for journal in journals {
+        let new = journal.path.with_extension("renewed");
+        copy_whole(journal, &new)?.sync_all()?;
+        fs::rename(&new, &journal.path)?;
+    }
+    sync_folder(engine)
+}
+
+fn open_engine(config: &EmbeddedConfig, engine: &Path, serve: bool) -> Result<Spaces, StoreError> {
+    let compression = if config.compression { CompressionType::Lz4 } else { CompressionType::None };
+    let opening = || -> fjall::Result<Spaces> {
+        let database = Database::builder(engine)
+            .cache_size(if serve { config.cache_mib * MIB } else { MIB })
+            .journal_compression(compression)
+            .max_journaling_size(64 * MIB)
+            .manual_journal_persist(true)
+            .worker_threads(if serve { 2 } else { 1 })
+            .open()?;
+        Spaces::of_database(database, config.compression)
+    };
+    let place = config.dir.display();
+    // The threads of an engine that was closed let go of its folder a moment after its handle.
+    for _ in 0..50 {
+        // The engine asserts on some kinds of damage; a panic at opening is damage, not a bug of ours.
+        match catch_unwind(AssertUnwindSafe(opening)) {
+            Ok(Ok(spaces)) => return Ok(spaces),
+            Ok(Err(fjall::Error::Locked)) => std::thread::sleep(Duration::from_millis(20)),
+            Ok(Err(fjall::Error::Io(error))) if is_of_the_disk(&error) => {
+                return Err(io_refused(&config.dir, "it cannot be opened")(error));
+            }
+            Ok(Err(error)) => return Err(restore(format!("{place} cannot be opened: {error}"))),
+            Err(_) => return Err(restore(format!("{place} is damaged and cannot be opened"))),
+        }
+    }
+    Err(refused(format!("{place} is still held"), "stop the process that holds it"))
+}
+
+/// What a store holds.
+pub fn found(spaces: &Spaces, shards: ShardCount) -> Result<Said, StoreError> {
     let mut heads = Heads::new();
     for service in Service::ALL {
         for shard in shards.all() {
@@ -305,5 +308,5 @@ fn heads_of(spaces: &Spaces, shards: ShardCount) -> Result<Heads, StoreError> {
             }
         }
     }
-    Ok(heads)
+    Ok(Said { commit: spaces.tally()?, heads })
 }

@@ -1,7 +1,7 @@
 //! Reads, each through one snapshot: a plain read could see half of a batch.
 
 use super::layout::{
-    Spaces, log_key, log_prefix, partition_prefix, read_error, read_log_row, read_row, row_key,
+    Space, Spaces, log_key, log_prefix, partition_prefix, read_error, read_log_row, read_row, row_key,
     split_row_key, table_prefix,
 };
 use crate::engine::{Direction, LogKey, LogRow, Page, Row, RowKey, Scan, TableRow};
@@ -21,7 +21,7 @@ impl Spaces {
     }
 
     fn get_at(&self, snapshot: &Snapshot, key: &RowKey) -> Result<Option<Row>, StoreError> {
-        let value = snapshot.get(self.of_table(key.table), row_key(key)).map_err(read_error)?;
+        let value = snapshot.get(self.of(Space::of(key.table)), row_key(key)?).map_err(read_error)?;
         value.map(|value| read_row(&value)).transpose()
     }
 
@@ -33,13 +33,13 @@ impl Spaces {
 
     /// A page of a partition.
     pub fn scan(&self, scan: &Scan) -> Result<Page<(Bytes, Row)>, StoreError> {
-        let prefix = partition_prefix(scan.table, &scan.partition);
+        let prefix = partition_prefix(scan.table, &scan.partition)?;
         let (from, to) = bounds(&prefix, scan);
         if is_empty(&from, &to) {
             return Ok(Page { rows: Vec::new(), next: None });
         }
         let snapshot = self.database.snapshot();
-        let range = snapshot.range(self.of_table(scan.table), (from, to));
+        let range = snapshot.range(self.of(Space::of(scan.table)), (from, to));
         let limit = scan.limit.clamp(1, MOST);
         let read = |guard: Guard| -> Result<(Bytes, Row), StoreError> {
             let (key, value) = guard.into_inner().map_err(read_error)?;
@@ -71,7 +71,7 @@ impl Spaces {
         let mut rows = Vec::new();
         let mut last = None;
         let snapshot = self.database.snapshot();
-        for guard in snapshot.range(self.of_table(table), (from, to)).take(limit) {
+        for guard in snapshot.range(self.of(Space::of(table)), (from, to)).take(limit) {
             let (key, value) = guard.into_inner().map_err(read_error)?;
             let rest = key.get(prefix.len()..).unwrap_or_default();
             let (partition, clustering) = split_row_key(rest)
@@ -86,7 +86,7 @@ impl Spaces {
     /// The row at a slot.
     pub fn log_row(&self, log: LogKey, first_seq: Seq) -> Result<Option<LogRow>, StoreError> {
         let key = log_key(log, first_seq);
-        let value = self.database.snapshot().get(&self.log, &key).map_err(read_error)?;
+        let value = self.database.snapshot().get(self.of(Space::Log), &key).map_err(read_error)?;
         value.map(|value| read_log_row(&key, &value)).transpose()
     }
 
@@ -96,7 +96,7 @@ impl Spaces {
         let snapshot = self.database.snapshot();
         let mut rows = Vec::new();
         let mut bytes = 0;
-        for guard in snapshot.range(&self.log, (from, behind(&log_prefix(log)))) {
+        for guard in snapshot.range(self.of(Space::Log), (from, behind(&log_prefix(log)))) {
             let (key, value) = guard.into_inner().map_err(read_error)?;
             bytes += value.len();
             if bytes > max_bytes && !rows.is_empty() {
@@ -110,7 +110,9 @@ impl Spaces {
     /// The last row of a log.
     pub fn last_log_row(&self, log: LogKey) -> Result<Option<LogRow>, StoreError> {
         let snapshot = self.database.snapshot();
-        let Some(guard) = snapshot.prefix(&self.log, log_prefix(log)).next_back() else { return Ok(None) };
+        let Some(guard) = snapshot.prefix(self.of(Space::Log), log_prefix(log)).next_back() else {
+            return Ok(None);
+        };
         let (key, value) = guard.into_inner().map_err(read_error)?;
         read_log_row(&key, &value).map(Some)
     }

@@ -1,0 +1,15 @@
+//! The embedded engine under the suite that every engine passes.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot set its scene ends")]
+
+use p92_storage::{Embedded, EmbeddedConfig, Engine};
+use std::sync::Arc;
+use tempfile::TempDir;
+
+async fn fresh() -> (Arc<dyn Engine>, TempDir) {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = Embedded::open(EmbeddedConfig::at(dir.path())).unwrap();
+    (engine, dir)
+}
+
+p92_storage::conformance_tests!(fresh);
