@@ -1,1 +1,3 @@
 //! Posts, reactions, and what is counted and listed of them.
+
+pub mod domain;
