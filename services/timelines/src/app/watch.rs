@@ -1,0 +1,456 @@
+//! Live streams: what memory's fan-out brings, judged when it is sent, with a cursor by which a stream goes on elsewhere.
+//!
+//! A cursor says up to which ends of groups everything was sent, and what was sent beyond. Whoever goes on reads the logs
+//! from those ends, leaves out what was sent, and takes up the fan-out where the logs end: no gap, no double.
+
+use super::App;
+use super::clients::Question;
+use super::holder::{heard_of, told_of};
+use super::live::{Signal, What};
+use super::public::Origin;
+use crate::consumer;
+use crate::domain::entry::Key;
+use crate::domain::memory::Change;
+use crate::domain::memory::page::Watched;
+use crate::domain::memory::partition::Moment;
+use crate::domain::window::Window;
+use crate::error;
+use crate::wire::entry_to_wire;
+use p92_eventlog::owner::read_groups;
+use p92_kernel::{Failure, Seq, Service};
+use p92_proto::event::v1::ReadOptions;
+use p92_proto::timelines::v1 as proto;
+use p92_proto::timelines::v1::watch_home_response::Change as Sent;
+use p92_storage::LogKey;
+use prost::Message as _;
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{broadcast, mpsc};
+
+/// After this long without anything a sign of life is sent, and the viewer's own standing is looked at.
+const SILENCE: Duration = Duration::from_secs(3);
+/// How long memory may be in doubt before the stream ends.
+const DOUBT: Duration = Duration::from_secs(4);
+/// Events that a cursor may lie behind; farther back the stream begins with a page instead.
+const BEHIND: u64 = 20_000;
+/// Ids in a cursor at most.
+const SENT: usize = 48;
+
+/// One open watch on a home.
+pub struct HomeWatch {
+    app: Arc<App>,
+    options: ReadOptions,
+    came: mpsc::Receiver<Signal>,
+    heard: broadcast::Receiver<Signal>,
+    /// Everything up to these ends was sent.
+    ends: BTreeMap<LogKey, Seq>,
+    /// Sent beyond the ends, in order.
+    sent: VecDeque<u64>,
+    /// Posts that were sent lately: of these edits and ends are told.
+    shown: HashSet<u64>,
+    /// Events up to here were replayed.
+    replayed: BTreeMap<LogKey, Seq>,
+    /// To be sent before anything else.
+    first: VecDeque<proto::WatchHomeResponse>,
+}
+
+impl std::fmt::Debug for HomeWatch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HomeWatch").finish_non_exhaustive()
+    }
+}
+
+impl Drop for HomeWatch {
+    fn drop(&mut self) {
+        self.came.close();
+        if self.app.holder.live.sweep(self.options.viewer_id) {
+            self.app.holder.memory.watch(self.options.viewer_id, false);
+            // Somebody may have come meanwhile: his flag must stand.
+            if self.app.holder.live.is_watched(self.options.viewer_id) {
+                self.app.holder.memory.watch(self.options.viewer_id, true);
+            }
+        }
+    }
+}
+
+impl App {
+    /// Opens a watch on the viewer's home.
+    pub async fn watch_home(
+        self: &Arc<Self>,
+        request: proto::WatchHomeRequest,
+    ) -> Result<HomeWatch, Failure> {
+        let options = self.with_noted(&request.options.clone().unwrap_or_default());
+        let viewer = options.viewer_id;
+        if viewer == 0 {
+            return Err(error::no_viewer());
+        }
+        if !self.holder.wait_until_it_may(viewer, DOUBT).await {
+            return Err(error::watch_again());
+        }
+        let (came, heard) = (self.holder.live.watch_home(viewer), self.holder.live.watch_all());
+        self.holder.memory.watch(viewer, true);
+        self.metrics.watch("home");
+        let mut watch = HomeWatch {
+            app: Arc::clone(self),
+            options,
+            came,
+            heard,
+            ends: self.holder.marks.ends(),
+            sent: VecDeque::new(),
+            shown: HashSet::new(),
+            replayed: BTreeMap::new(),
+            first: VecDeque::new(),
+        };
+        watch.begin(&request).await?;
+        Ok(watch)
+    }
+}
+
+impl HomeWatch {
+    fn question(&self) -> Question {
+        App::question(&ReadOptions { at_least: Vec::new(), ..self.options.clone() })
+    }
+
+    async fn begin(&mut self, request: &proto::WatchHomeRequest) -> Result<(), Failure> {
+        self.check_viewer().await?;
+        // What was being applied when the fan-out began to come here must be looked up; all later things come by it.
+        let begun = self.app.holder.marks.all_begun();
+        for (log, seq) in &begun {
+            let position = p92_kernel::Position { service: log.service, shard: log.shard, seq: *seq };
+            self.app.holder.marks.wait(position).await;
+        }
+        if request.cursor.is_empty() {
+            self.past(request.after_id, request.notifications_after_id).await?;
+        } else {
+            let cursor = proto::WatchCursor::decode(request.cursor.clone()).map_err(|_| {
+                Failure::invalid("cursor", "BAD_CURSOR", "This is not a cursor of this stream.")
+            })?;
+            self.replay(&cursor, &begun).await?;
+        }
+        self.replayed = begun;
+        self.first.push_back(self.message(Sent::StillHere(proto::StillHere {})));
+        Ok(())
+    }
+
+    /// What stands above ids that the client knows.
+    async fn past(&mut self, after: u64, notifications_after: u64) -> Result<(), Failure> {
+        const MOST: usize = 400;
+        if after != 0 {
+            let window = Window::asked(0, 0, after, MOST);
+            let unspecified = proto::TimelineSource::Unspecified;
+            let (mut page, _) = self.app.list_home(&self.options, window, unspecified).await?;
+            page.reverse();
+            for entry in page {
+                self.remember(entry.id, entry.post);
+                let message = self.message(Sent::Entry(entry_to_wire(&entry)));
+                self.first.push_back(message);
+            }
+        }
+        if notifications_after != 0 {
+            let window = Window::asked(0, 0, notifications_after, MOST);
+            let filter = super::notifications::Filter::default();
+            let mut page = self.app.list_notifications(&self.options, window, &filter).await?;
+            page.reverse();
+            for notification in page {
+                self.remember(notification.id, 0);
+                let message = self.message(Sent::Notification(notification));
+                self.first.push_back(message);
+            }
+        }
+        Ok(())
+    }
+
+    /// What the logs say between a cursor and here.
+    async fn replay(
+        &mut self,
+        cursor: &proto::WatchCursor,
+        upto: &BTreeMap<LogKey, Seq>,
+    ) -> Result<(), Failure> {
+        self.sent = cursor.sent.iter().copied().collect();
+        let platform = Arc::clone(self.app.runtime.platform());
+        let of = |service: Service, ends: &[u64]| -> Vec<(LogKey, Seq)> {
+            let shards = platform.shards.all();
+            shards.zip(ends).map(|(shard, end)| (LogKey { service, shard }, Seq(*end))).collect()
+        };
+        let starts =
+            [of(Service::Identity, &cursor.identity), of(Service::Posting, &cursor.posting)].concat();
+        for (log, from) in starts {
+            let upto = upto.get(&log).copied().unwrap_or_default();
+            if from >= upto {
+                continue;
+            }
+            if upto.0 - from.0 > BEHIND {
+                return Err(Failure::invalid("cursor", "CURSOR_TOO_OLD", "Open the stream anew."));
+            }
+            let groups = read_groups(&platform, log, from, None).await;
+            let groups = groups.map_err(p92_eventlog::error::store_failure)?;
+            for event in
+                groups.iter().flat_map(|group| &group.events).filter(|event| event.position.seq <= upto)
+            {
+                for what in self.signals(event)? {
+                    let signal = Signal { log, seq: event.position.seq, what };
+                    if let Some(message) = self.heed(&signal).await? {
+                        self.first.push_back(message);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What an event would have told this watcher.
+    fn signals(&self, event: &p92_eventlog::Recorded) -> Result<Vec<What>, Failure> {
+        let change = match event.position.service {
+            Service::Posting => consumer::changes_of_posts(event),
+            _ => consumer::changes_of_accounts(event),
+        };
+        let change = change.map_err(Failure::internal)?;
+        let mut signals: Vec<What> = match &change {
+            Some(Change::Posted { id, .. }) => vec![What::Came(Key::post(*id))],
+            Some(Change::Boosted { id, .. }) => vec![What::Came(Key::boost(*id))],
+            _ => Vec::new(),
+        };
+        let told = told_of(event).map_err(Failure::internal)?;
+        signals
+            .extend(told.into_iter().filter(|(to, _)| *to == self.options.viewer_id).map(|(_, what)| what));
+        signals.extend(heard_of(event, change.as_ref()).map_err(Failure::internal)?);
+        Ok(signals)
+    }
+
+    /// The next message; `None` when the process stops.
+    pub async fn next(&mut self) -> Option<Result<proto::WatchHomeResponse, Failure>> {
+        if let Some(message) = self.first.pop_front() {
+            return Some(Ok(message));
+        }
+        let stopping = self.app.runtime.platform().stopping.clone();
+        loop {
+            self.note_ends();
+            let signal = tokio::select! {
+                () = stopping.cancelled() => return Some(Err(error::watch_again())),
+                signal = self.came.recv() => signal,
+                heard = self.heard.recv() => heard.ok(),
+                () = tokio::time::sleep(SILENCE) => {
+                    let checked = self.check_viewer().await;
+                    return Some(checked.map(|()| self.message(Sent::StillHere(proto::StillHere {}))));
+                }
+            };
+            // Too slow, and told so by the channel: it opens again where it was.
+            let Some(signal) = signal else { return Some(Err(error::watch_again())) };
+            if self.replayed.get(&signal.log).is_some_and(|upto| signal.seq <= *upto) {
+                continue;
+            }
+            match self.heed(&signal).await {
+                Ok(Some(message)) => return Some(Ok(message)),
+                Ok(None) => {}
+                Err(failure) => return Some(Err(failure)),
+            }
+        }
+    }
+
+    /// If nothing waits to be sent, everything applied by now was sent.
+    fn note_ends(&mut self) {
+        let ends = self.app.holder.marks.ends();
+        if self.came.is_empty() && self.heard.is_empty() {
+            self.ends = ends;
+            self.sent.clear();
+        }
+    }
+
+    fn remember(&mut self, id: u64, post: u64) {
+        const SHOWN: usize = 1_000;
+        self.sent.push_back(id);
+        if self.sent.len() > SENT {
+            self.sent.pop_front();
+        }
+        if self.shown.len() >= SHOWN {
+            self.shown.clear();
+        }
+        if post != 0 {
+            self.shown.insert(post);
+        }
+    }
+
+    fn message(&self, change: Sent) -> proto::WatchHomeResponse {
+        let of = |service: Service| -> Vec<u64> {
+            let shards = self.app.runtime.platform().shards.all();
+            shards.map(|shard| self.ends.get(&LogKey { service, shard }).map_or(0, |end| end.0)).collect()
+        };
+        let cursor = proto::WatchCursor {
+            identity: of(Service::Identity),
+            posting: of(Service::Posting),
+            sent: self.sent.iter().copied().collect(),
+        };
+        proto::WatchHomeResponse { cursor: cursor.encode_to_vec().into(), change: Some(change) }
+    }
+
+    /// What a signal is to the viewer at this moment.
+    async fn heed(&mut self, signal: &Signal) -> Result<Option<proto::WatchHomeResponse>, Failure> {
+        let viewer = self.options.viewer_id;
+        let change = match &signal.what {
+            What::Came(key) if self.sent.contains(&key.id()) => None,
+            What::Came(key) => self.entry(*key).await?.map(|entry| {
+                self.remember(entry.id, entry.post_id);
+                Sent::Entry(entry)
+            }),
+            What::Told(note) if self.sent.contains(&note.id) => None,
+            What::Told(note) => {
+                let note = self.notification(note).await?;
+                note.inspect(|note| self.remember(note.id, 0)).map(Sent::Notification)
+            }
+            What::Edited { post, author } => {
+                self.concerns(*post, *author).then_some(Sent::EditedPostId(*post))
+            }
+            What::Gone { post, boost, by } => self
+                .concerns(*post, *by)
+                .then_some(Sent::Gone(proto::EntryGone { post_id: *post, boost_id: *boost })),
+            What::StateChanged { account } => {
+                if *account == viewer {
+                    self.check_viewer().await?;
+                }
+                None
+            }
+            What::Public { .. } => None,
+        };
+        Ok(change.map(|change| self.message(change)))
+    }
+
+    fn concerns(&self, post: u64, author: u64) -> bool {
+        let viewer = self.options.viewer_id;
+        author == viewer || self.shown.contains(&post) || self.app.holder.memory.follows(viewer, author)
+    }
+
+    /// A candidate as an entry, judged by a memory that is fresh now.
+    async fn entry(&self, key: Key) -> Result<Option<proto::TimelineEntry>, Failure> {
+        let viewer = self.options.viewer_id;
+        for _ in 0..3 {
+            if !self.app.holder.wait_until_it_may(viewer, DOUBT).await {
+                return Err(error::watch_again());
+            }
+            let at = Moment { now: self.app.now(), server: self.options.server_id };
+            match self.app.holder.memory.judge(viewer, key, at) {
+                Watched::Shown(entry) => return Ok(Some(entry_to_wire(&entry))),
+                Watched::Hidden => return Ok(None),
+                Watched::Lacks(post) => self.app.learn_boosts(viewer, &[post]).await?,
+            }
+        }
+        Ok(None)
+    }
+
+    async fn notification(&self, note: &proto::Notification) -> Result<Option<proto::Notification>, Failure> {
+        let standings = self.app.clients.standings(&self.question(), [note.account_id]).await?;
+        let shown = standings.get(&note.account_id).is_some_and(|standing| standing.notifies);
+        Ok(shown.then(|| *note))
+    }
+
+    /// Whoever is suspended or gone watches no more.
+    async fn check_viewer(&self) -> Result<(), Failure> {
+        let question = Question { viewer: 0, ..self.question() };
+        let standings = self.app.clients.standings(&question, [self.options.viewer_id]).await?;
+        let gone = standings.get(&self.options.viewer_id).is_none_or(|standing| standing.barred);
+        if gone { Err(error::no_viewer()) } else { Ok(()) }
+    }
+}
+
+/// One open watch on a public or tag timeline.
+#[derive(Debug)]
+pub struct PublicWatch {
+    app: Arc<App>,
+    options: ReadOptions,
+    origin: Origin,
+    tag: String,
+    heard: broadcast::Receiver<Signal>,
+    opened: bool,
+    shown: HashSet<u64>,
+}
+
+impl App {
+    /// Opens a watch on a public or tag timeline.
+    pub fn watch_public(self: &Arc<Self>, options: ReadOptions, origin: Origin, tag: String) -> PublicWatch {
+        self.metrics.watch("public");
+        let heard = self.holder.live.watch_all();
+        PublicWatch {
+            app: Arc::clone(self),
+            options,
+            origin,
+            tag,
+            heard,
+            opened: false,
+            shown: HashSet::new(),
+        }
+    }
+}
+
+impl PublicWatch {
+    /// The next message.
+    pub async fn next(&mut self) -> Option<Result<proto::WatchPublicResponse, Failure>> {
+        use proto::watch_public_response::Change;
+        let message = |change| Some(Ok(proto::WatchPublicResponse { change: Some(change) }));
+        if !self.opened {
+            self.opened = true;
+            return message(Change::StillHere(proto::StillHere {}));
+        }
+        let stopping = self.app.runtime.platform().stopping.clone();
+        loop {
+            let heard = tokio::select! {
+                () = stopping.cancelled() => return Some(Err(error::watch_again())),
+                heard = self.heard.recv() => heard,
+                () = tokio::time::sleep(SILENCE) => return message(Change::StillHere(proto::StillHere {})),
+            };
+            let Ok(signal) = heard else { return Some(Err(error::watch_again())) };
+            match self.heed(&signal.what).await {
+                Ok(Some(change)) => return message(change),
+                Ok(None) => {}
+                Err(failure) => return Some(Err(failure)),
+            }
+        }
+    }
+
+    async fn heed(&mut self, what: &What) -> Result<Option<proto::watch_public_response::Change>, Failure> {
+        use proto::watch_public_response::Change;
+        const SHOWN: usize = 1_000;
+        Ok(match *what {
+            What::Public { post, author, server, to_others, tagged } => {
+                if !self.is_shown(post, author, server, to_others, tagged).await? {
+                    return Ok(None);
+                }
+                if self.shown.len() >= SHOWN {
+                    self.shown.clear();
+                }
+                self.shown.insert(post);
+                Some(Change::Entry(proto::TimelineEntry {
+                    id: post,
+                    post_id: post,
+                    author_id: author,
+                    ..proto::TimelineEntry::default()
+                }))
+            }
+            What::Edited { post, .. } if self.shown.contains(&post) => Some(Change::EditedPostId(post)),
+            What::Gone { post, boost: 0, .. } if self.shown.contains(&post) => {
+                Some(Change::DeletedPostId(post))
+            }
+            _ => None,
+        })
+    }
+
+    async fn is_shown(
+        &self,
+        post: u64,
+        author: u64,
+        home: u64,
+        to_others: bool,
+        tagged: bool,
+    ) -> Result<bool, Failure> {
+        let question = App::question(&ReadOptions { at_least: Vec::new(), ..self.options.clone() });
+        // Posts have no media yet, so a stream of media stays silent.
+        if self.origin.only_media || !self.origin.wants(home, self.options.server_id) {
+            return Ok(false);
+        }
+        if self.tag.is_empty() {
+            return Ok(!to_others && self.app.may_show(&question, author).await?);
+        }
+        Ok(tagged
+            && self.app.may_show(&question, author).await?
+            && self.app.is_tagged(&question, post, &self.tag).await?)
+    }
+}

@@ -1,0 +1,65 @@
+//! What operators see of timelines. No names of accounts.
+
+use crate::domain::memory::Sizes;
+use opentelemetry::metrics::{Counter, Gauge};
+use opentelemetry::{KeyValue, global};
+
+/// The instruments.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    pages: Counter<u64>,
+    rings: Gauge<u64>,
+    ring_bytes: Gauge<u64>,
+    recent: Gauge<u64>,
+    watches: Counter<u64>,
+}
+
+impl Metrics {
+    /// Instruments of the process's meter.
+    #[must_use]
+    pub fn new() -> Self {
+        let meter = global::meter("p92");
+        Self {
+            pages: meter
+                .u64_counter("p92_timelines_home_pages")
+                .with_description("Pages of home, by how they were computed")
+                .build(),
+            rings: meter.u64_gauge("p92_timelines_rings").with_description("Homes kept in memory").build(),
+            ring_bytes: meter
+                .u64_gauge("p92_timelines_ring_bytes")
+                .with_description("Memory of those homes")
+                .build(),
+            recent: meter
+                .u64_gauge("p92_timelines_recent_posts")
+                .with_description("Posts and boosts of which memory knows what the rules need")
+                .build(),
+            watches: meter
+                .u64_counter("p92_timelines_watches")
+                .with_description("Live streams opened")
+                .build(),
+        }
+    }
+
+    /// A page of home was given.
+    pub fn page(&self, source: &'static str) {
+        self.pages.add(1, &[KeyValue::new("source", source)]);
+    }
+
+    /// The memory is that large.
+    pub fn sizes(&self, sizes: &Sizes) {
+        self.rings.record(sizes.rings as u64, &[]);
+        self.ring_bytes.record(sizes.ring_bytes as u64, &[]);
+        self.recent.record(sizes.recent as u64, &[]);
+    }
+
+    /// A stream was opened.
+    pub fn watch(&self, what: &'static str) {
+        self.watches.add(1, &[KeyValue::new("what", what)]);
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
