@@ -1,1 +1,3 @@
 //! Servers, accounts, relationships, credentials and tokens.
+
+pub mod domain;
