@@ -26,6 +26,18 @@ impl NewEvent {
         }
     }
 
+    /// Its type.
+    #[must_use]
+    pub fn event_type(&self) -> &str {
+        &self.event_type
+    }
+
+    /// Its message, encoded.
+    #[must_use]
+    pub const fn payload(&self) -> &Bytes {
+        &self.payload
+    }
+
     /// Another version of its meaning.
     #[must_use]
     pub const fn version(mut self, version: u32) -> Self {
