@@ -1,3 +1,4 @@
 //! Servers, accounts, relationships, credentials and tokens.
 
 pub mod domain;
+pub mod wire;
