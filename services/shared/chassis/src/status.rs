@@ -1,5 +1,9 @@
 //! The one mapping between failures and gRPC status, with the details of google.rpc, both ways.
+//!
+//! It exists so that a code, a reason and a retry hint mean the same at every service and at the gateway. What only the
+//! log may know stays here: it refuses to know who may see more than the public text, since nobody may.
 
+use crate::telemetry::fields;
 use p92_kernel::{ErrorCode, Failure};
 use std::error::Error as _;
 use std::time::Duration;
@@ -41,20 +45,34 @@ const fn from_code(code: Code) -> ErrorCode {
     }
 }
 
-/// A failure as a status. What only the log may know is logged here and goes no further.
+/// An error and all its causes, for the log.
 #[must_use]
-pub fn to_status(failure: Failure) -> Status {
-    let mut chain = String::new();
-    let mut cause = failure.source();
+pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
     while let Some(error) = cause {
-        chain.push_str(": ");
-        chain.push_str(&error.to_string());
+        let next = error.to_string();
+        // Many libraries print their cause themselves; twice says no more than once.
+        if !text.ends_with(&next) {
+            text.push_str(": ");
+            text.push_str(&next);
+        }
         cause = error.source();
     }
-    if failure.code == ErrorCode::Internal {
-        tracing::error!(reason = %failure.reason, chain, "an error of ours");
-    } else if !chain.is_empty() {
-        tracing::warn!(reason = %failure.reason, chain, "a call failed");
+    text
+}
+
+/// A failure as a status. What only the log may know is logged here, once: a failure that came from another service
+/// has no cause any more, since that service has logged it.
+#[must_use]
+pub fn to_status(failure: Failure) -> Status {
+    if let Some(cause) = failure.source() {
+        let causes = chain(cause);
+        if failure.code == ErrorCode::Internal {
+            tracing::error!({ fields::REASON } = %failure.reason, { fields::CAUSES } = causes, "a bug of ours");
+        } else {
+            tracing::warn!({ fields::REASON } = %failure.reason, { fields::CAUSES } = causes, "a call failed");
+        }
     }
     let mut details = ErrorDetails::new();
     details.set_error_info(failure.reason, DOMAIN, std::collections::HashMap::new());
@@ -72,31 +90,38 @@ pub fn to_status(failure: Failure) -> Status {
 pub fn from_status(status: Status) -> Failure {
     let details = status.get_error_details();
     let code = from_code(status.code());
-    let info = details.error_info().filter(|info| info.domain == DOMAIN);
+    let Some(info) = details.error_info().filter(|info| info.domain == DOMAIN) else {
+        return foreign(code, status);
+    };
     let field =
         details.bad_request().and_then(|bad| bad.field_violations.first()).map(|one| one.field.clone());
-    let retry_after = details.retry_info().and_then(|info| info.retry_delay);
-    match info {
-        Some(info) => Failure {
-            field: field.map(Into::into),
-            retry_after,
-            ..Failure::new(code, info.reason.clone(), status.message())
-        },
-        // No words of ours: the transport speaks, and its words are for the log.
-        None if matches!(
-            code,
-            ErrorCode::Unavailable | ErrorCode::DeadlineExceeded | ErrorCode::Internal
-        ) =>
-        {
-            let failure = Failure::new(
-                if code == ErrorCode::Internal { ErrorCode::Internal } else { ErrorCode::Unavailable },
-                "SERVICE_UNAVAILABLE",
-                "A part of the service does not answer. Please try again.",
-            );
-            Failure { retry_after: Some(Duration::from_secs(1)), ..failure }.because(status)
-        }
-        None => Failure::new(code, "UPSTREAM", status.message().to_owned()),
+    Failure {
+        field: field.map(Into::into),
+        retry_after: details.retry_info().and_then(|info| info.retry_delay),
+        ..Failure::new(code, info.reason.clone(), status.message())
     }
+}
+
+/// A status without words of ours: a library speaks, and its words are for the log, not for the public.
+fn foreign(code: ErrorCode, status: Status) -> Failure {
+    let (reason, public) = match code {
+        ErrorCode::Internal => return Failure::internal(status),
+        ErrorCode::Unavailable => {
+            ("SERVICE_UNAVAILABLE", "A part of the service does not answer. Please try again.")
+        }
+        ErrorCode::DeadlineExceeded => ("DEADLINE_EXCEEDED", "It took too long."),
+        ErrorCode::ResourceExhausted => ("RESOURCE_EXHAUSTED", "That is too much at once."),
+        ErrorCode::InvalidArgument => ("MALFORMED", "The request could not be read."),
+        ErrorCode::Unimplemented => ("UNIMPLEMENTED", "This version does not do that."),
+        ErrorCode::Unauthenticated
+        | ErrorCode::PermissionDenied
+        | ErrorCode::NotFound
+        | ErrorCode::AlreadyExists
+        | ErrorCode::FailedPrecondition => ("REFUSED", "The service refused."),
+    };
+    let retry = matches!(code, ErrorCode::Unavailable | ErrorCode::DeadlineExceeded);
+    Failure { retry_after: retry.then_some(Duration::from_secs(1)), ..Failure::new(code, reason, public) }
+        .because(status)
 }
 
 #[cfg(test)]
@@ -123,5 +148,37 @@ mod tests {
     fn a_retry_hint_survives() {
         let failure = Failure::unavailable("OVERLOADED", "Later.", Duration::from_secs(2));
         assert_eq!(from_status(to_status(failure)).retry_after, Some(Duration::from_secs(2)));
+    }
+
+    #[test]
+    fn every_code_survives() {
+        for code in [
+            ErrorCode::InvalidArgument,
+            ErrorCode::Unauthenticated,
+            ErrorCode::PermissionDenied,
+            ErrorCode::NotFound,
+            ErrorCode::AlreadyExists,
+            ErrorCode::FailedPrecondition,
+            ErrorCode::ResourceExhausted,
+            ErrorCode::Unavailable,
+            ErrorCode::DeadlineExceeded,
+            ErrorCode::Unimplemented,
+            ErrorCode::Internal,
+        ] {
+            assert_eq!(from_status(to_status(Failure::new(code, "R", "t"))).code, code);
+            let foreign = from_status(Status::new(to_code(code), "their /secret/path"));
+            assert_eq!(foreign.code, code);
+            assert!(!foreign.public.contains("secret"));
+        }
+    }
+
+    #[test]
+    fn a_chain_says_nothing_twice() {
+        let inner = std::io::Error::other("the disk is full");
+        let failure = Failure::internal(std::io::Error::other(inner));
+        assert_eq!(
+            chain(&failure),
+            "INTERNAL: Something went wrong here. It has been logged.: the disk is full"
+        );
     }
 }

@@ -1,0 +1,223 @@
+//! How a process listens: one accept loop for gRPC, HTTP and streams, with limits, and an end that loses no answer.
+//!
+//! Every listener of P92 goes through here, so that what a slow or hostile peer can hold is bounded in one place. It
+//! refuses to know what is served, and who the peer is beyond its address.
+
+use axum::extract::ConnectInfo;
+use axum::serve::Listener;
+use bytes::Bytes;
+use http::{Request, Response};
+use hyper::body::{Body as HttpBody, Incoming};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::service::TowerToHyperService;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::transport::server::TcpConnectInfo;
+use tower::{Service, ServiceExt as _};
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// What one listener gives to all its peers together and to each of them.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Open connections; more wait in the kernel's queue.
+    pub connections: usize,
+    /// Calls and streams under way on one connection.
+    pub streams: u32,
+    /// Bytes of the headers of one request.
+    pub headers: u32,
+    /// From the opening of a connection to its first request, and from a request's first byte to its last header.
+    pub patience: Duration,
+    /// Silence after which a peer is asked whether it lives, and how long it may take to answer.
+    pub keepalive: (Duration, Duration),
+}
+
+impl Limits {
+    /// Peers of the same installation: few connections, and all calls of a process on each.
+    pub const INTERNAL: Self = Self {
+        connections: 4_096,
+        streams: 65_536,
+        headers: 64 << 10,
+        patience: Duration::from_secs(10),
+        keepalive: (Duration::from_secs(10), Duration::from_secs(5)),
+    };
+    /// Strangers.
+    pub const PUBLIC: Self = Self {
+        connections: 16_384,
+        streams: 128,
+        headers: 32 << 10,
+        patience: Duration::from_secs(10),
+        keepalive: (Duration::from_secs(30), Duration::from_secs(15)),
+    };
+}
+
+/// Serves until `stop`, then accepts nothing more and returns when every request under way has its answer. Whoever
+/// calls it bounds that wait; dropped, it closes what is still open.
+///
+/// `service` is an `axum::Router` or a `transport::Guarded` gRPC server behind `grpc`.
+pub async fn serve<L, S, B>(mut listener: L, service: S, limits: Limits, stop: CancellationToken)
+where
+    L: Listener,
+    L::Io: Peer,
+    S: Service<Request<axum::body::Body>, Response = Response<B>, Error = Infallible>
+        + Clone
+        + Send
+        + 'static,
+    S::Future: Send + 'static,
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    let places = Arc::new(Semaphore::new(limits.connections));
+    let (tasks, closed) = (TaskTracker::new(), CancellationToken::new());
+    let _close_on_drop = closed.clone().drop_guard();
+    loop {
+        let accepted = async {
+            let place = Arc::clone(&places).acquire_owned().await;
+            (place, listener.accept().await)
+        };
+        let (place, (io, _)) = tokio::select! {
+            accepted = accepted => accepted,
+            () = stop.cancelled() => break,
+        };
+        let connection = connection(io, service.clone(), limits, stop.clone());
+        let closed = closed.clone();
+        tasks.spawn(async move {
+            tokio::select! { () = connection => {}, () = closed.cancelled() => {} }
+            drop(place);
+        });
+    }
+    drop(listener);
+    tasks.close();
+    tasks.wait().await;
+}
+
+/// A gRPC server as `serve` takes it.
+pub fn grpc<S>(
+    server: S,
+) -> impl Service<
+    Request<axum::body::Body>,
+    Response = Response<tonic::body::Body>,
+    Error = Infallible,
+    Future = impl Future<Output = Result<Response<tonic::body::Body>, Infallible>> + Send + 'static,
+> + Clone
++ Send
++ 'static
+where
+    S: Service<Request<tonic::body::Body>, Response = Response<tonic::body::Body>, Error = Infallible>
+        + Clone
+        + Send
+        + 'static,
+    S::Future: Send + 'static,
+{
+    server.map_request(|request: Request<axum::body::Body>| request.map(tonic::body::Body::new))
+}
+
+/// One peer, until it or we have had enough.
+async fn connection<I, S, B>(io: I, service: S, limits: Limits, stop: CancellationToken)
+where
+    I: Peer,
+    S: Service<Request<axum::body::Body>, Response = Response<B>, Error = Infallible>
+        + Clone
+        + Send
+        + 'static,
+    S::Future: Send + 'static,
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    io.prepare();
+    let (peer, local) = io.addresses();
+    let spoke = Arc::new(AtomicBool::new(false));
+    let service = service.map_request({
+        let spoke = Arc::clone(&spoke);
+        move |request: Request<Incoming>| {
+            spoke.store(true, Ordering::Relaxed);
+            let mut request = request.map(axum::body::Body::new);
+            if let Some(peer) = peer {
+                request.extensions_mut().insert(ConnectInfo(peer));
+            }
+            request.extensions_mut().insert(TcpConnectInfo { local_addr: local, remote_addr: peer });
+            request
+        }
+    });
+    let builder = protocol(limits);
+    let mut connection =
+        pin!(builder.serve_connection_with_upgrades(TokioIo::new(io), TowerToHyperService::new(service)));
+    // hyper bounds the time of headers once it knows the protocol, but not the time until then.
+    let mut silent = pin!(tokio::time::sleep(limits.patience));
+    let mut waiting = true;
+    let ended = loop {
+        tokio::select! {
+            ended = connection.as_mut() => break ended,
+            () = stop.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                break connection.await;
+            }
+            () = silent.as_mut(), if waiting => {
+                if !spoke.load(Ordering::Relaxed) {
+                    return;
+                }
+                waiting = false;
+            }
+        }
+    };
+    if let Err(error) = ended {
+        // Peers break off as they like; what matters was counted with the call.
+        tracing::debug!(error = %error, "a connection broke");
+    }
+}
+
+fn protocol(limits: Limits) -> auto::Builder<TokioExecutor> {
+    let (interval, timeout) = limits.keepalive;
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.patience).max_buf_size(
+        usize::try_from(limits.headers).unwrap_or(usize::MAX).max(
+            // The least that hyper takes.
+            8 << 10,
+        ),
+    );
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.streams)
+        .max_header_list_size(limits.headers)
+        .initial_stream_window_size(1 << 20)
+        .initial_connection_window_size(4 << 20)
+        .keep_alive_interval(interval)
+        .keep_alive_timeout(timeout);
+    builder
+}
+
+/// A connection that knows its two ends.
+pub trait Peer: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+    /// The other end's address and ours, if this kind of connection has any.
+    fn addresses(&self) -> (Option<SocketAddr>, Option<SocketAddr>) {
+        (None, None)
+    }
+
+    /// What is to be set before it is used.
+    fn prepare(&self) {}
+}
+
+impl Peer for TcpStream {
+    fn addresses(&self) -> (Option<SocketAddr>, Option<SocketAddr>) {
+        (self.peer_addr().ok(), self.local_addr().ok())
+    }
+
+    fn prepare(&self) {
+        // Answers are whole when they are written; there is nothing to collect. A closed socket refuses, and that
+        // will be noticed by the first read.
+        let _refused = self.set_nodelay(true);
+    }
+}
+
+impl Peer for UnixStream {}

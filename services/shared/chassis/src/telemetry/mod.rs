@@ -1,0 +1,4 @@
+//! What a process tells of itself.
+
+pub mod fields;
+pub mod metrics;
