@@ -20,6 +20,8 @@ pub struct Config {
     pub rates: Rates,
     /// A streaming socket is told something at least this often, in milliseconds.
     pub heartbeat_ms: u64,
+    /// Where the source of this installation can be had; shown in the instance document. May be empty.
+    pub source_url: String,
     /// Streaming sockets that one account may hold open.
     pub sockets_per_account: usize,
 }
@@ -55,6 +57,7 @@ impl Default for Config {
             trusted_proxies: Vec::new(),
             rates: Rates::default(),
             heartbeat_ms: 15_000,
+            source_url: String::new(),
             sockets_per_account: 50,
         }
     }

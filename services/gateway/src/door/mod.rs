@@ -13,13 +13,14 @@ use axum::extract::{ConnectInfo, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use caller::Caller;
-use http::{HeaderMap, header};
+use http::{HeaderMap, Uri, header};
 use std::net::{IpAddr, SocketAddr};
 
 /// The middleware in front of everything.
 pub async fn enter(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
     let address = address_of(&gate, &request);
-    let caller = match recognise(&gate, &request, address).await {
+    let recognised = recognise(&gate, request.headers(), request.uri(), address);
+    let caller = match recognised.await {
         Ok(caller) => caller,
         Err(problem) => return problem.into_response(),
     };
@@ -37,10 +38,15 @@ pub async fn enter(State(gate): State<Gate>, mut request: Request, next: Next) -
     response
 }
 
-async fn recognise(gate: &Gate, request: &Request, address: Option<IpAddr>) -> Result<Caller, Problem> {
-    let host = host::of_request(request.headers(), request.uri())?;
+async fn recognise(
+    gate: &Gate,
+    headers: &HeaderMap,
+    uri: &Uri,
+    address: Option<IpAddr>,
+) -> Result<Caller, Problem> {
+    let host = host::of_request(headers, uri)?;
     let server = gate.server_at(&host).await?;
-    let token = match bearer(request.headers())? {
+    let token = match bearer(headers)? {
         Some(secret) => Some(gate.verify(server.id, secret).await?),
         None => None,
     };

@@ -1,0 +1,178 @@
+//! Gathers what a page needs with one call per kind, and never one per status: accounts, their counts, apps.
+
+use super::entity::account::{self, Account};
+use super::entity::status::{self, Application, Status};
+use crate::door::caller::Caller;
+use crate::error::Problem;
+use crate::gate::{Gate, ask};
+use p92_proto::event::v1::ReadOptions;
+use p92_proto::identity::v1 as identity;
+use p92_proto::posting::v1 as posting;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+/// Most ids of a call that asks for accounts, for statistics or apps, for posts.
+const ACCOUNTS: usize = 500;
+const STATS: usize = 200;
+const POSTS: usize = 200;
+
+/// Everybody and everything that the posts of a page name.
+#[derive(Clone, Debug)]
+pub struct Cast {
+    pub server: Arc<identity::Server>,
+    pub viewer_id: u64,
+    accounts: HashMap<u64, identity::Account>,
+    stats: HashMap<u64, posting::AuthorStats>,
+    apps: HashMap<u64, identity::App>,
+}
+
+impl Cast {
+    /// An account that may be seen.
+    #[must_use]
+    pub fn account(&self, id: u64) -> Option<&identity::Account> {
+        self.accounts.get(&id)
+    }
+
+    /// An account in its shape.
+    #[must_use]
+    pub fn shown(&self, one: &identity::Account) -> Account {
+        account::account(one, self.stats.get(&one.id), &self.server)
+    }
+
+    /// Its counts.
+    #[must_use]
+    pub fn stats(&self, id: u64) -> Option<&posting::AuthorStats> {
+        self.stats.get(&id)
+    }
+
+    /// The app that published a post.
+    #[must_use]
+    pub fn application(&self, id: u64) -> Option<Application> {
+        let app = self.apps.get(&id)?;
+        Some(Application { name: app.name.clone(), website: super::entity::some(&app.website) })
+    }
+
+    /// Accounts in the order of these ids; who may not be seen is left out.
+    #[must_use]
+    pub fn accounts(&self, ids: &[u64]) -> Vec<Account> {
+        ids.iter().filter_map(|id| self.account(*id)).map(|one| self.shown(one)).collect()
+    }
+}
+
+/// Reads for one viewer.
+#[derive(Clone, Debug)]
+pub struct Reader<'a> {
+    pub gate: &'a Gate,
+    pub caller: &'a Caller,
+    pub viewer_id: u64,
+    pub options: ReadOptions,
+}
+
+impl<'a> Reader<'a> {
+    pub async fn new(gate: &'a Gate, caller: &'a Caller, viewer_id: u64) -> Self {
+        let options = gate.read_as(caller, viewer_id).await;
+        Self { gate, caller, viewer_id, options }
+    }
+
+    pub fn options(&self) -> Option<ReadOptions> {
+        Some(self.options.clone())
+    }
+
+    /// Posts by id, in the order of the ids; those that may not be seen are left out.
+    pub async fn posts(&self, ids: &[u64]) -> Result<Vec<posting::Post>, Problem> {
+        let calls = ids.chunks(POSTS).map(|ids| {
+            let request = posting::GetPostsRequest { options: self.options(), post_ids: ids.to_vec() };
+            let mut client = self.gate.deps.posts.clone();
+            async move { ask(client.get_posts(request).await) }
+        });
+        let answers = futures::future::try_join_all(calls).await?;
+        Ok(answers.into_iter().flat_map(|answer| answer.posts).collect())
+    }
+
+    /// One post or boost.
+    pub async fn post(&self, post_id: u64) -> Result<posting::Post, Problem> {
+        let request = posting::GetPostRequest { options: self.options(), post_id };
+        crate::gate::there(ask(self.gate.deps.posts.clone().get_post(request).await)?.post)
+    }
+
+    /// Whom these posts name, and these accounts.
+    pub async fn cast(&self, posts: &[posting::Post], more: &[u64]) -> Result<Cast, Problem> {
+        let mut ids: BTreeSet<u64> = more.iter().copied().filter(|id| *id != 0).collect();
+        let mut apps = BTreeSet::new();
+        for post in posts.iter().flat_map(|post| std::iter::once(post).chain(post.boosted.as_deref())) {
+            ids.insert(post.author_id);
+            // Apps are known at one server only: those of other servers' members stay unnamed.
+            if post.app_id != 0 && post.author_home_id == self.caller.server.id {
+                apps.insert(post.app_id);
+            }
+        }
+        let ids: Vec<u64> = ids.into_iter().collect();
+        let apps: Vec<u64> = apps.into_iter().collect();
+        let (accounts, stats, apps) =
+            futures::try_join!(self.load_accounts(&ids), self.load_stats(&ids), self.load_apps(&apps))?;
+        Ok(Cast {
+            server: Arc::clone(&self.caller.server),
+            viewer_id: self.viewer_id,
+            accounts: accounts.into_iter().map(|one| (one.id, one)).collect(),
+            stats: stats.into_iter().map(|one| (one.author_id, one)).collect(),
+            apps: apps.into_iter().map(|one| (one.id, one)).collect(),
+        })
+    }
+
+    async fn load_accounts(&self, ids: &[u64]) -> Result<Vec<identity::Account>, Problem> {
+        let calls = ids.chunks(ACCOUNTS).map(|ids| {
+            let request = identity::BatchGetAccountsRequest { options: self.options(), ids: ids.to_vec() };
+            let mut client = self.gate.deps.accounts.clone();
+            async move { ask(client.batch_get_accounts(request).await) }
+        });
+        let answers = futures::future::try_join_all(calls).await?;
+        Ok(answers.into_iter().flat_map(|answer| answer.accounts).collect())
+    }
+
+    async fn load_stats(&self, ids: &[u64]) -> Result<Vec<posting::AuthorStats>, Problem> {
+        let calls = ids.chunks(STATS).map(|ids| {
+            let request =
+                posting::GetAuthorStatsRequest { options: self.options(), author_ids: ids.to_vec() };
+            let mut client = self.gate.deps.posts.clone();
+            async move { ask(client.get_author_stats(request).await) }
+        });
+        let answers = futures::future::try_join_all(calls).await?;
+        Ok(answers.into_iter().flat_map(|answer| answer.stats).collect())
+    }
+
+    async fn load_apps(&self, ids: &[u64]) -> Result<Vec<identity::App>, Problem> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let request = identity::BatchGetAppsRequest { server_id: self.caller.server.id, ids: ids.to_vec() };
+        Ok(ask(self.gate.deps.apps.clone().batch_get_apps(request).await)?.apps)
+    }
+
+    /// Posts as statuses.
+    pub async fn statuses(&self, posts: &[posting::Post]) -> Result<Vec<Status>, Problem> {
+        if posts.is_empty() {
+            return Ok(Vec::new());
+        }
+        let cast = self.cast(posts, &[]).await?;
+        Ok(posts.iter().filter_map(|post| status::status(post, &cast)).collect())
+    }
+
+    /// One post as a status.
+    pub async fn status(&self, post_id: u64) -> Result<Status, Problem> {
+        let post = self.post(post_id).await?;
+        self.statuses(std::slice::from_ref(&post)).await?.pop().ok_or_else(Problem::not_found)
+    }
+
+    /// Accounts in the order of these ids.
+    pub async fn accounts(&self, ids: &[u64]) -> Result<Vec<Account>, Problem> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        Ok(self.cast(&[], ids).await?.accounts(ids))
+    }
+
+    /// One account that is at hand, with its counts.
+    pub async fn stats_of(&self, id: u64) -> Result<Option<posting::AuthorStats>, Problem> {
+        Ok(self.load_stats(&[id]).await?.pop())
+    }
+}
