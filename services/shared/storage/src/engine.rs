@@ -34,7 +34,7 @@ impl RowKey {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
     pub value: Bytes,
-    /// View rows: the position at which the row was written. Rows written by compare-and-set: their version. Else 0.
+    /// Rows written at a position: that position. Rows written conditionally: their version, from 1. Else 0.
     pub stamp: u64,
 }
 
@@ -80,9 +80,10 @@ pub struct Scan {
     pub partition: Bytes,
     pub range: Range,
     pub direction: Direction,
-    /// At most this many rows; engines take at most 1,000.
+    /// At most this many rows: 0 counts as 1, and engines take at most 1,000.
     pub limit: usize,
-    /// Go on behind this clustering key, exclusive, in the direction of the scan: the last key of the page before.
+    /// Go on behind this clustering key, exclusive, in the direction of the scan and within the range: the last key of
+    /// the page before. The row itself may be gone.
     pub after: Option<Bytes>,
 }
 
@@ -209,13 +210,14 @@ pub trait Engine: Send + Sync + std::fmt::Debug + 'static {
     /// One row.
     async fn get(&self, key: &RowKey) -> Result<Option<Row>, StoreError>;
 
-    /// Many rows, answered in the order of the keys.
+    /// Many rows, answered in the order of the keys. Nothing is promised about their being read at one moment.
     async fn get_many(&self, keys: &[RowKey]) -> Result<Vec<Option<Row>>, StoreError>;
 
-    /// A page of a partition: clustering keys and rows.
+    /// A page of a partition: clustering keys and rows. It sees a batch of [`Engine::write`] whole or not at all.
     async fn scan(&self, scan: &Scan) -> Result<Page<(Bytes, Row)>, StoreError>;
 
-    /// A page of a whole table, in the engine's own order, which is the same for both sides of a view.
+    /// A page of a whole table, in the engine's own order, which is the same for both sides of a view. Rows that come
+    /// and go between two pages may be seen or not; all others are seen once.
     async fn scan_table(
         &self,
         table: TableRef,
@@ -223,13 +225,15 @@ pub trait Engine: Send + Sync + std::fmt::Debug + 'static {
         limit: usize,
     ) -> Result<Page<TableRow>, StoreError>;
 
-    /// Removes every row of a table.
+    /// Removes every row of a table. Not at one moment: whoever reads meanwhile may find some, and a row that is written
+    /// meanwhile may stay or go.
     async fn clear(&self, table: TableRef) -> Result<(), StoreError>;
 
-    /// Writes and deletes in one partition of one table, all or nothing. Not for rows that conditional writes touch.
+    /// Writes and deletes in one partition of one table, all or nothing, at most one per key. Not for rows that
+    /// conditional writes touch. Several partitions are a bug of the caller.
     async fn write(&self, writes: Vec<Write>) -> Result<(), StoreError>;
 
-    /// Puts the row if there is none.
+    /// Puts the row, in version 1, if there is none.
     async fn insert_if_absent(&self, key: &RowKey, value: Bytes) -> Result<Conditional, StoreError>;
 
     /// Replaces the row (or makes it, `expected` = `None`) if its version, the stamp, is `expected`. The new version
@@ -241,19 +245,24 @@ pub trait Engine: Send + Sync + std::fmt::Debug + 'static {
         value: Bytes,
     ) -> Result<Conditional, StoreError>;
 
-    /// Writes rows at a position and moves the checkpoint.
+    /// Writes rows at a position and moves the checkpoint. The log must be durable up to `to`. Where two readers with
+    /// checkpoints of their own write one row, the newer position stands; a delete leaves no position behind.
     async fn project(&self, batch: ProjectedBatch) -> Result<Projection, StoreError>;
 
     /// Puts the row at its slot, `row.first_seq`, if none stands there.
     ///
     /// `before` are writes to state that must be durable no later than the row, such as the keys that open it.
     /// Embedded: one batch with the row. CQL: written and acknowledged first. If the slot is lost they may stand.
+    ///
+    /// The slot is the one behind the end of the log as the caller knows it. If that is older than the end of the log, a
+    /// row stands there; a slot beyond the end, or inside a group, is a bug of the caller. Embedded refuses it, CQL cannot
+    /// know.
     async fn append(&self, log: LogKey, row: &LogRow, before: &[Write]) -> Result<Append, StoreError>;
 
     /// The row at exactly this slot.
     async fn log_row(&self, log: LogKey, first_seq: Seq) -> Result<Option<LogRow>, StoreError>;
 
     /// Rows that begin after `after`, which is 0 or the end of a group, in order: at least one if there is one, then
-    /// as many as fit `max_bytes`.
+    /// as many as fit `max_bytes`. An engine may stop earlier; a reader goes on until nothing comes.
     async fn read_log(&self, log: LogKey, after: Seq, max_bytes: usize) -> Result<Vec<LogRow>, StoreError>;
 }

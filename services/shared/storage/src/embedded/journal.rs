@@ -189,11 +189,13 @@ impl<R: Read> Reader<R> {
 
     /// Nothing but zeros may follow.
     fn unused(&mut self) -> Result<Option<Batch>, Stop> {
-        let mut chunk = [0; 4_096];
+        // Compared chunk by chunk: up to 64 MiB of them are usual.
+        const ZEROS: [u8; 16 * 1024] = [0; 16 * 1024];
+        let mut chunk = ZEROS;
         loop {
             match self.from.read(&mut chunk)? {
                 0 => return Ok(None),
-                n if chunk.iter().take(n).all(|byte| *byte == 0) => {}
+                n if chunk.get(..n) == ZEROS.get(..n) => {}
                 _ => return Err(Stop::Broken("unused space is not empty")),
             }
         }

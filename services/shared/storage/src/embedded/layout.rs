@@ -3,6 +3,7 @@
 //! `log`: rows that are only ever added. `index`: stream rows. `state`: conditional and plain writes. `view`: rows that
 //! may be rebuilt. Each value has its stamp in front, eight bytes.
 
+use super::EmbeddedConfig;
 use crate::engine::{LogKey, LogRow, Row, RowKey};
 use crate::{Class, StoreError, TableRef};
 use bytes::Bytes;
@@ -55,9 +56,6 @@ impl std::fmt::Debug for Spaces {
     }
 }
 
-/// Keeps memory small: four of them, each flushed at this size.
-const MEMTABLE: u64 = 8 * 1024 * 1024;
-
 /// The engine underneath makes writers wait, without end and without a look at whether its own threads still live, when
 /// this many memtables of a keyspace wait to be flushed (4) or runs to be compacted (30). One batch adds one of each at
 /// most, so the committer waits before it comes to that.
@@ -66,10 +64,10 @@ const MOST_RUNS: usize = 20;
 
 impl Spaces {
     /// Opens the keyspaces of a database. What a keyspace was made with, it keeps.
-    pub fn of_database(database: Database, compression: bool) -> fjall::Result<Self> {
+    pub fn of_database(database: Database, config: &EmbeddedConfig) -> fjall::Result<Self> {
         let options = || {
-            let options = KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE);
-            if compression {
+            let options = KeyspaceCreateOptions::default().max_memtable_size(config.memtable_kib * 1024);
+            if config.compression {
                 return options;
             }
             options
@@ -232,7 +230,7 @@ pub fn read_log_row(key: &[u8], value: &[u8]) -> Result<LogRow, StoreError> {
 /// An error of the engine while reading: the disk did not answer, or what it answered is damaged.
 pub fn read_error(error: fjall::Error) -> StoreError {
     match error {
-        fjall::Error::Io(error) | fjall::Error::Storage(LsmError::Io(error)) if !is_short(&error) => {
+        fjall::Error::Io(error) | fjall::Error::Storage(LsmError::Io(error)) if !means_damage(&error) => {
             StoreError::Unavailable { reason: error.to_string(), outcome: crate::Outcome::NoEffect }
         }
         other => StoreError::Damaged(other.to_string()),
@@ -240,7 +238,7 @@ pub fn read_error(error: fjall::Error) -> StoreError {
 }
 
 /// A file that ends too early, or whose bytes mean nothing, will not get better by waiting.
-fn is_short(error: &std::io::Error) -> bool {
+pub fn means_damage(error: &std::io::Error) -> bool {
     use std::io::ErrorKind::{InvalidData, InvalidInput, NotFound, UnexpectedEof};
     matches!(error.kind(), UnexpectedEof | InvalidData | InvalidInput | NotFound)
 }

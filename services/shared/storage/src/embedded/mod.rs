@@ -58,6 +58,8 @@ pub struct EmbeddedConfig {
     pub free_floor_mib: u64,
     /// Blocks kept in memory, in MiB.
     pub cache_mib: u64,
+    /// Writes kept in memory, in KiB, in each of four keyspaces, before they become a table. Used at first start only.
+    pub memtable_kib: u64,
     /// Whether tables and the large values of journals are compressed. Tables keep what they were made with at first
     /// start.
     pub compression: bool,
@@ -74,6 +76,7 @@ impl EmbeddedConfig {
             shards: ShardCount::default(),
             free_floor_mib: 256,
             cache_mib: 16,
+            memtable_kib: 8 * 1024,
             compression: true,
             free_space: FreeSpace::of_file_system(),
         }

@@ -14,12 +14,12 @@
 use super::EmbeddedConfig;
 use super::heads::{self, Heads, Said};
 use super::journal::{self, Journal};
-use super::layout::Spaces;
+use super::layout::{Spaces, means_damage};
 use super::marker::{self, Marker};
 use super::space::MIB;
 use crate::StoreError;
 use crate::engine::LogKey;
-use fjall::{CompressionType, Database};
+use fjall::{CompressionType, Database, LsmError};
 use p92_kernel::{Service, ShardCount};
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
@@ -58,12 +58,6 @@ pub fn io_refused(dir: &Path, what: &str) -> impl Fn(io::Error) -> StoreError + 
         };
         refused(format!("{place}: {what}: {error}"), advice)
     }
-}
-
-/// Whether the disk is to blame rather than what stands on it.
-fn is_of_the_disk(error: &io::Error) -> bool {
-    use io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
-    matches!(error.kind(), StorageFull | QuotaExceeded | PermissionDenied | ReadOnlyFilesystem)
 }
 
 fn restore(problem: impl Into<String>) -> StoreError {
@@ -278,7 +272,7 @@ fn open_engine(config: &EmbeddedConfig, engine: &Path, serve: bool) -> Result<Sp
             .manual_journal_persist(true)
             .worker_threads(if serve { 2 } else { 1 })
             .open()?;
-        Spaces::of_database(database, config.compression)
+        Spaces::of_database(database, config)
     };
     let place = config.dir.display();
     // The threads of an engine that was closed let go of its folder a moment after its handle.
@@ -287,7 +281,9 @@ fn open_engine(config: &EmbeddedConfig, engine: &Path, serve: bool) -> Result<Sp
         match catch_unwind(AssertUnwindSafe(opening)) {
             Ok(Ok(spaces)) => return Ok(spaces),
             Ok(Err(fjall::Error::Locked)) => std::thread::sleep(Duration::from_millis(20)),
-            Ok(Err(fjall::Error::Io(error))) if is_of_the_disk(&error) => {
+            Ok(Err(fjall::Error::Io(error) | fjall::Error::Storage(LsmError::Io(error))))
+                if !means_damage(&error) =>
+            {
                 return Err(io_refused(&config.dir, "it cannot be opened")(error));
             }
             Ok(Err(error)) => return Err(restore(format!("{place} cannot be opened: {error}"))),

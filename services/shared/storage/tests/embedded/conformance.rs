@@ -1,7 +1,5 @@
 //! The embedded engine under the suite that every engine passes.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot set its scene ends")]
-
 use p92_storage::{Embedded, EmbeddedConfig, Engine};
 use std::sync::Arc;
 use tempfile::TempDir;
