@@ -19,6 +19,11 @@ pub mod p92 {
             tonic::include_proto!("p92.identity.v1");
         }
     }
+    pub mod operator {
+        pub mod v1 {
+            tonic::include_proto!("p92.operator.v1");
+        }
+    }
     pub mod posting {
         pub mod v1 {
             tonic::include_proto!("p92.posting.v1");

@@ -9,6 +9,7 @@ use crate::group::COMMAND_BYTES;
 use crate::keyfile::Secret;
 use crate::keys::stream_partition;
 use crate::overlay::Overlay;
+use crate::owner::Mutant;
 use crate::platform::Shared;
 use crate::rows::{Layers, Rows, readable};
 use crate::{Poison, Receipt, Stream, tables};
@@ -155,7 +156,8 @@ impl Round {
     /// Folds a stream.
     pub async fn load<A: Aggregate>(&mut self, stream: &Stream) -> Result<Loaded<A>, Failure> {
         let key = (TypeId::of::<A>(), stream.clone());
-        let cached = self.scratch.states.get(&key).cloned().or_else(|| self.cache.get(&key).cloned());
+        let kept = if self.shared.mutated(Mutant::NoOverlay) { None } else { self.cache.get(&key).cloned() };
+        let cached = self.scratch.states.get(&key).cloned().or(kept);
         if let Some(Cached { state, version }) = cached
             && let Some(state) = state.downcast_ref::<A>()
         {
@@ -210,7 +212,7 @@ impl Round {
 
     /// The layers that reads go through: all of them, but for the mutant that the model and the simulation must catch.
     fn laid<'a>(&self, layers: &'a [&'a Overlay]) -> &'a [&'a Overlay] {
-        if self.shared.mutated(crate::owner::Mutant::NoOverlay) { &[] } else { layers }
+        if self.shared.mutated(Mutant::NoOverlay) { &[] } else { layers }
     }
 
     /// A row of a view or of state, as the commands before this one left it.

@@ -110,6 +110,18 @@ impl Runtime {
         &self.shared.platform
     }
 
+    /// The service whose log it is.
+    #[must_use]
+    pub fn service(&self) -> Service {
+        self.shared.service
+    }
+
+    /// Which of a view's two tables answers reads here.
+    #[must_use]
+    pub fn answering_side(&self, table: &'static Table) -> p92_storage::Side {
+        self.shared.view_states.side(table)
+    }
+
     /// The views of this service.
     #[must_use]
     pub fn views(&self) -> &[Arc<dyn View>] {

@@ -4,7 +4,7 @@
 //! group may be appended while the rows of the one before are on their way; answers keep the order of groups.
 
 use crate::error::{not_here, outcome_unknown, overloaded, store_failure};
-use crate::owner::{NotAppended, Owner, Rowed, finish};
+use crate::owner::{Mutant, NotAppended, Owner, Rowed, finish};
 use crate::platform::Shared;
 use crate::rebuild::{self, Join};
 use crate::round::Command;
@@ -52,6 +52,7 @@ pub struct Worker {
     slot: watch::Sender<Option<u64>>,
     holding: watch::Receiver<Holding>,
     joins: mpsc::Sender<Join>,
+    owned: watch::Receiver<Option<(u64, Seq)>>,
 }
 
 impl Worker {
@@ -62,8 +63,10 @@ impl Worker {
         let (slot, held) = watch::channel(None);
         let (report, holding) = watch::channel(Holding::Nothing);
         let (joins, joining) = mpsc::channel(1);
+        let (owns, owned) = watch::channel(None);
         let run = Run {
             joining,
+            owns,
             shared: Arc::clone(shared),
             owner: Owner::new(Arc::clone(shared), log),
             log,
@@ -72,12 +75,18 @@ impl Worker {
             report,
         };
         shared.platform.tasks.spawn(run.run());
-        Self { queue, slot, holding, joins }
+        Self { queue, slot, holding, joins, owned }
     }
 
     /// The slot is held under this epoch, or no longer.
     pub fn slot(&self, epoch: Option<u64>) {
         self.slot.send_if_modified(|now| std::mem::replace(now, epoch) != epoch);
+    }
+
+    /// Under which epoch it took over last, and where the log was closed behind it.
+    #[must_use]
+    pub fn owns_since(&self) -> Option<(u64, Seq)> {
+        *self.owned.borrow()
     }
 
     /// Where a rebuild asks this writer to write both tables.
@@ -94,9 +103,6 @@ impl Worker {
 
     /// Has a command decided. The answer comes when its group and rows stand.
     pub async fn execute(&self, meta: CommandMeta, command: Command) -> Result<Receipt, Failure> {
-        if *self.holding.borrow() == Holding::Nothing && self.slot.borrow().is_none() {
-            return Err(not_here());
-        }
         let (answer, answered) = oneshot::channel();
         self.queue.try_send(Queued { meta, command, answer }).map_err(|_| overloaded())?;
         answered.await.unwrap_or_else(|_| Err(outcome_unknown()))
@@ -160,6 +166,7 @@ struct Run {
     held: watch::Receiver<Option<u64>>,
     report: watch::Sender<Holding>,
     joining: mpsc::Receiver<Join>,
+    owns: watch::Sender<Option<(u64, Seq)>>,
 }
 
 /// What the first stage does next.
@@ -181,39 +188,41 @@ enum Ended {
 
 impl Run {
     async fn run(mut self) {
-        let mut left: Vec<Queued> = Vec::new();
-        loop {
-            let Some(epoch) = self.next_epoch().await else { return };
+        // An epoch under which nothing is owned any more: the row says that the slot is another's.
+        let mut refused = None;
+        while let Some(epoch) = self.next_epoch(refused).await {
+            let mut left = Vec::new();
             self.report.send_replace(Holding::TakingOver);
-            if self.take_over(epoch).await {
+            while self.take_over(epoch).await {
+                self.owns.send_replace(Some((epoch, self.owner.head())));
                 self.report.send_replace(Holding::Owning);
                 match self.own(epoch, std::mem::take(&mut left)).await {
-                    Ended::Released => {}
-                    Ended::Again(queued) => {
-                        left = queued;
-                        continue;
-                    }
+                    Ended::Released => break,
+                    Ended::Again(queued) => left = queued,
                     Ended::Stopped => return,
                 }
             }
             self.report.send_replace(Holding::Nothing);
-            self.turn_away(std::mem::take(&mut left));
-            // The row says that the slot is another's: nothing to do here before it is held anew.
-            let stopping = self.shared.platform.stopping.clone();
-            tokio::select! {
-                biased;
-                changed = self.held.wait_for(|held| *held != Some(epoch)) => if changed.is_err() { return },
-                () = stopping.cancelled() => return,
-            }
+            self.turn_away(left);
+            refused = Some(epoch);
         }
     }
 
-    /// The epoch under which the slot is held; `None` when the process stops.
-    async fn next_epoch(&mut self) -> Option<u64> {
-        tokio::select! {
-            biased;
-            held = self.held.wait_for(Option::is_some) => held.ok().and_then(|epoch| *epoch),
-            () = self.shared.platform.stopping.cancelled() => None,
+    /// The next epoch, other than `refused`, under which the slot is held; `None` when the process stops. Whoever
+    /// commands meanwhile is turned away.
+    async fn next_epoch(&mut self, refused: Option<u64>) -> Option<u64> {
+        let stopping = self.shared.platform.stopping.clone();
+        loop {
+            tokio::select! {
+                biased;
+                held = self.held.wait_for(|held| held.is_some() && *held != refused) => {
+                    return held.ok().and_then(|epoch| *epoch);
+                }
+                () = stopping.cancelled() => return None,
+                queued = self.waiting.recv() => {
+                    let _ = queued?.answer.send(Err(not_here()));
+                }
+            }
         }
     }
 
@@ -283,7 +292,10 @@ impl Run {
     async fn rounds(&mut self, mut batch: Vec<Queued>, stage: &Stage) -> Result<(), Vec<Queued>> {
         while !batch.is_empty() {
             self.owner.acknowledged(Seq(stage.applied.load(Ordering::Acquire)));
-            batch = self.round(batch, &stage.finisher).await?;
+            batch = match self.round(batch, &stage.finisher).await {
+                Err(undone) if self.shared.mutated(Mutant::NoTakeOverAfterLoss) => undone,
+                outcome => outcome?,
+            };
         }
         Ok(())
     }
@@ -322,7 +334,7 @@ impl Run {
                 continue;
             }
             let result = self.owner.decide(&queued.meta, &mut queued.command).await;
-            if self.shared.mutated(crate::owner::Mutant::EarlyRejection) && result.is_err() {
+            if self.shared.mutated(Mutant::EarlyRejection) && result.is_err() {
                 let _ = queued.answer.send(result);
                 continue;
             }
@@ -372,7 +384,7 @@ impl Run {
     }
 
     async fn round_without_events(
-        &self,
+        &mut self,
         decided: Vec<(Queued, Result<Receipt, Failure>)>,
         rest: Vec<Queued>,
         finisher: &mpsc::Sender<Finishing>,
