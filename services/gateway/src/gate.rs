@@ -6,6 +6,7 @@ use crate::config::Config;
 use crate::door::caller::Verified;
 use crate::door::rates::Limits;
 use crate::error::Problem;
+use crate::streaming::sockets::Sockets;
 use moka::future::Cache;
 use p92_chassis::Transport;
 use p92_kernel::{Clock, Random};
@@ -16,6 +17,7 @@ use p92_proto::timelines::v1 as timelines;
 use sha2::{Digest as _, Sha256};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 
 /// How long reads of an account carry what it wrote through this process. Views are never that far behind.
 const OWN_WRITES: Duration = Duration::from_secs(30);
@@ -95,6 +97,9 @@ pub struct Inner {
     pub hosts: Cache<String, Option<Arc<identity::Server>>>,
     pub tokens: Cache<[u8; 32], Arc<Verified>>,
     pub usage: Cache<u64, Usage>,
+    pub sockets: Sockets,
+    /// Set when the process stops: open streams end, so that it can.
+    pub stopping: CancellationToken,
     written: Cache<u64, Arc<Vec<Position>>>,
 }
 
@@ -125,6 +130,8 @@ impl Gate {
             tokens: brief(100_000).build(),
             usage: Cache::builder().max_capacity(1_000).time_to_live(Duration::from_mins(5)).build(),
             written: Cache::builder().max_capacity(100_000).time_to_live(OWN_WRITES).build(),
+            sockets: Sockets::default(),
+            stopping: CancellationToken::new(),
             deps,
             config,
         }))
