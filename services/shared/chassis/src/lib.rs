@@ -3,6 +3,7 @@
 //! In: nothing of P92 but the kernel's words. It must not know any service, message, table or event.
 
 pub mod clock;
+pub mod config;
 pub mod server;
 pub mod shutdown;
 pub mod status;
@@ -10,5 +11,13 @@ pub mod telemetry;
 pub mod transport;
 
 pub use clock::{SystemClock, SystemRandom};
+pub use config::{HumanDuration, Secret};
 pub use shutdown::Shutdown;
 pub use transport::Transport;
+
+// `config!` names this crate by its name, in this crate too.
+#[allow(unused_extern_crates)]
+extern crate self as p92_chassis;
+
+#[doc(hidden)]
+pub use serde;
