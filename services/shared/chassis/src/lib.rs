@@ -4,6 +4,8 @@
 
 pub mod clock;
 pub mod config;
+pub mod health;
+pub mod ops;
 pub mod server;
 pub mod shutdown;
 pub mod status;
@@ -12,7 +14,9 @@ pub mod transport;
 
 pub use clock::{SystemClock, SystemRandom};
 pub use config::{HumanDuration, Secret};
+pub use health::Health;
 pub use shutdown::Shutdown;
+pub use telemetry::Telemetry;
 pub use transport::Transport;
 
 // `config!` names this crate by its name, in this crate too.

@@ -51,6 +51,8 @@ impl Limits {
         patience: Duration::from_secs(10),
         keepalive: (Duration::from_secs(10), Duration::from_secs(5)),
     };
+    /// Probes and those who read measures.
+    pub const OPERATORS: Self = Self { connections: 64, streams: 16, headers: 16 << 10, ..Self::INTERNAL };
     /// Strangers.
     pub const PUBLIC: Self = Self {
         connections: 16_384,

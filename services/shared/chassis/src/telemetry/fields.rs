@@ -39,3 +39,6 @@ pub const SERVER_ID: &str = "p92.server_id";
 pub const REASON: &str = "error.type";
 /// The chain of causes, for the log only.
 pub const CAUSES: &str = "exception.message";
+
+/// The name under which all of P92 makes its spans and instruments.
+pub const SCOPE: &str = "p92";

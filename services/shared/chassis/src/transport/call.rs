@@ -2,7 +2,7 @@
 //!
 //! It refuses to know how the call travels. Labels are names of methods and codes, never what strangers send.
 
-use super::trace::{Method, OTHER};
+use super::method::{Method, OTHER};
 use crate::status::to_status;
 use crate::telemetry::fields;
 use bytes::Bytes;
@@ -66,7 +66,7 @@ pub(crate) struct Meters {
 
 impl Meters {
     pub(crate) fn new(end: End) -> Arc<Self> {
-        let meter = global::meter("p92");
+        let meter = global::meter(fields::SCOPE);
         let kind = end.kind();
         Arc::new(Self {
             end,

@@ -4,8 +4,9 @@
 //! service cannot tell, and need not ask, which of both it is. It refuses to know what the server serves.
 
 use super::call::{End, Meters, Ongoing};
-use super::trace::{self, Method};
+use super::method::Method;
 use super::{deadline, deadline_exceeded, overloaded};
+use crate::telemetry::context;
 use futures::FutureExt as _;
 use http::{Request, Response};
 use p92_kernel::Failure;
@@ -90,7 +91,7 @@ where
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let call = Ongoing::begin(&self.meters, Method::of(request.uri()));
         if self.rules.join_traces {
-            trace::adopt(call.span(), request.headers());
+            context::join_headers(call.span(), request.headers());
         }
         let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
             return Box::pin(async move { Ok(call.failed(overloaded())) });

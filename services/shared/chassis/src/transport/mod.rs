@@ -9,17 +9,19 @@
 mod call;
 pub mod deadline;
 mod guard;
+mod method;
 mod network;
 mod peers;
 mod reach;
-mod trace;
 
 pub use deadline::{DEFAULT as DEFAULT_DEADLINE, within};
 pub use guard::{Guarded, Rules};
 pub use network::{BadAddress, Network};
 
+use crate::telemetry::context;
 use call::{End, Meters, Ongoing};
 use http::{Request, Response};
+use method::Method;
 use p92_kernel::{ErrorCode, Failure};
 use std::convert::Infallible;
 use std::future::Future;
@@ -31,7 +33,7 @@ use tokio::sync::Semaphore;
 use tonic::body::Body;
 use tower::util::BoxCloneSyncService;
 use tower::{Service, ServiceExt as _};
-use trace::Method;
+
 use tracing::Instrument as _;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -106,7 +108,7 @@ impl Service<Request<Body>> for Transport {
             return Box::pin(async move { Ok(call.failed(deadline_exceeded())) });
         }
         deadline::write(request.headers_mut(), allowed);
-        trace::inject(call.span(), request.headers_mut());
+        context::write_headers(call.span(), request.headers_mut());
         let way = self.way.clone();
         let span = call.span().clone();
         let answer = async move {

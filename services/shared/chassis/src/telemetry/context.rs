@@ -1,0 +1,119 @@
+//! The trace that work belongs to, as it travels: in headers of calls, in headers of bus messages, in envelopes.
+//!
+//! W3C Trace Context and nothing else: a propagator chosen at run time would let two processes of one cluster
+//! misunderstand each other. It refuses to know who exports the spans.
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use opentelemetry::Context;
+use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator as _};
+use opentelemetry::trace::{SpanContext, TraceContextExt as _};
+use opentelemetry_sdk::propagation::TraceContextPropagator;
+use tracing::Span;
+use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+
+const TRACEPARENT: &str = "traceparent";
+
+/// The current span as `traceparent` says it, for what outlives the call: an event's envelope, a bus message.
+#[must_use]
+pub fn traceparent() -> Option<String> {
+    struct One(Option<String>);
+    impl Injector for One {
+        fn set(&mut self, key: &str, value: String) {
+            if key == TRACEPARENT {
+                self.0 = Some(value);
+            }
+        }
+    }
+    let mut one = One(None);
+    TraceContextPropagator::new().inject_context(&Span::current().context(), &mut one);
+    one.0
+}
+
+/// Makes `span` part of the trace that `traceparent` names: what is done now because of what was done then. To be
+/// called before the span is first entered; what is malformed is passed over.
+pub fn join(span: &Span, traceparent: &str) {
+    struct One<'a>(&'a str);
+    impl Extractor for One<'_> {
+        fn get(&self, key: &str) -> Option<&str> {
+            (key == TRACEPARENT).then_some(self.0)
+        }
+
+        fn keys(&self) -> Vec<&str> {
+            vec![TRACEPARENT]
+        }
+    }
+    join_extracted(span, &One(traceparent));
+}
+
+/// Writes the context of `span` into the headers of a call.
+pub(crate) fn write_headers(span: &Span, headers: &mut HeaderMap) {
+    struct Headers<'a>(&'a mut HeaderMap);
+    impl Injector for Headers<'_> {
+        fn set(&mut self, key: &str, value: String) {
+            if let (Ok(name), Ok(value)) =
+                (HeaderName::from_bytes(key.as_bytes()), HeaderValue::from_str(&value))
+            {
+                self.0.insert(name, value);
+            }
+        }
+    }
+    TraceContextPropagator::new().inject_context(&span.context(), &mut Headers(headers));
+}
+
+/// Makes the caller's span the parent of `span`.
+pub(crate) fn join_headers(span: &Span, headers: &HeaderMap) {
+    struct Headers<'a>(&'a HeaderMap);
+    impl Extractor for Headers<'_> {
+        fn get(&self, key: &str) -> Option<&str> {
+            self.0.get(key).and_then(|value| value.to_str().ok())
+        }
+
+        fn keys(&self) -> Vec<&str> {
+            self.0.keys().map(HeaderName::as_str).collect()
+        }
+    }
+    join_extracted(span, &Headers(headers));
+}
+
+fn join_extracted(span: &Span, from: &dyn Extractor) {
+    let caller = TraceContextPropagator::new().extract_with_context(&Context::new(), from);
+    if caller.span().span_context().is_valid() {
+        // Refused only if nothing records spans, or the span is disabled; then there is nothing to join.
+        let _joined = span.set_parent(caller);
+    }
+}
+
+/// The span that is entered on this thread.
+pub(crate) fn entered() -> Option<SpanContext> {
+    Context::map_current(|context| {
+        let span = context.span();
+        let context = span.span_context();
+        context.is_valid().then(|| context.clone())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use opentelemetry::trace::TracerProvider as _;
+    use tracing_subscriber::layer::SubscriberExt as _;
+
+    #[test]
+    fn a_trace_goes_on_after_the_call_that_began_it() {
+        let tracer = opentelemetry_sdk::trace::SdkTracerProvider::builder().build().tracer("test");
+        let layer = tracing_opentelemetry::layer().with_tracer(tracer);
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+            let trace = |span: &Span| span.context().span().span_context().trace_id();
+            let command = tracing::error_span!("command");
+            let kept = command.in_scope(traceparent).unwrap();
+            assert_eq!(command.in_scope(entered).unwrap().trace_id(), trace(&command));
+            let consumer = tracing::error_span!("consumer");
+            join(&consumer, &kept);
+            assert_eq!(trace(&consumer), trace(&command));
+            let other = tracing::error_span!("other");
+            join(&other, "00-not-a-context");
+            assert_ne!(trace(&other), trace(&command));
+        });
+        assert_eq!(traceparent(), None);
+    }
+}
