@@ -1,1 +1,1 @@
-//! The outside view: architecture, whole node, faults, load.
+//! The outside view of P92: the shape of the house, and the whole node through its public doors.

@@ -372,8 +372,9 @@ pub async fn finish(shared: &Shared, rowed: &Rowed) -> Result<(), StoreError> {
         Projection::Applied => {}
         // An attempt before this one, or the next owner, has written them.
         Projection::Refused { stands } if stands >= to => {}
-        // The mutant's groups follow on nothing, and it would wait here for ever.
-        Projection::Refused { .. } if shared.mutated(Mutant::NoTakeOverAfterLoss) => {}
+        // Groups of these mutants follow on nothing, and they would wait here for ever.
+        Projection::Refused { .. }
+            if shared.mutated(Mutant::NoTakeOverAfterLoss) || shared.mutated(Mutant::NoCollisionCheck) => {}
         Projection::Refused { stands } => {
             return Err(StoreError::Damaged(format!(
                 "rows up to {to} of {}/{} do not follow on {stands}",
