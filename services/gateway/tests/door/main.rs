@@ -1,0 +1,15 @@
+//! The door from outside: requests into the router, answers out of it; the services behind are doubles of their
+//! contracts.
+
+// What a test unwraps is what it asserts.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod api;
+mod bad_input;
+mod client;
+mod identity;
+mod live;
+mod oauth;
+mod posting;
+mod timelines;
+mod world;

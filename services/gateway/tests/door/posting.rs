@@ -1,0 +1,187 @@
+//! Posting in memory: posts, boosts and likes, with the simplest rule of visibility.
+
+use super::world::{State, World, absent, missing, status};
+use p92_kernel::ErrorCode;
+use p92_proto::posting::v1::*;
+use tonic::{Request, Response, Status};
+
+type Answer<T> = Result<Response<T>, Status>;
+
+impl State {
+    /// A post as somebody sees it: direct ones are their author's only.
+    pub fn seen(&self, viewer: u64, id: u64) -> Option<Post> {
+        let mut post = self.posts.get(&id)?.clone();
+        if post.visibility() == Visibility::Direct && post.author_id != viewer {
+            return None;
+        }
+        if let Some(inner) = post.boosted.take() {
+            post.boosted = Some(Box::new(self.seen(viewer, inner.id)?));
+        }
+        let boosted = self
+            .posts
+            .values()
+            .any(|one| one.author_id == viewer && one.boosted.as_ref().is_some_and(|inner| inner.id == id));
+        let likes = self.likes.iter().filter(|(_, liked)| *liked == id).count() as u64;
+        post.counts = Some(Counts { likes, ..Default::default() });
+        post.marks = (viewer != 0).then(|| ViewerMarks {
+            liked: self.likes.contains(&(viewer, id)),
+            boosted,
+            ..Default::default()
+        });
+        Some(post)
+    }
+}
+
+#[tonic::async_trait]
+impl post_service_server::PostService for World {
+    async fn publish_post(&self, request: Request<PublishPostRequest>) -> Answer<PublishPostResponse> {
+        let request = request.into_inner();
+        let visibility = request.visibility();
+        let context = request.context.unwrap();
+        let mut state = self.at("publish_post");
+        if request.text.trim().is_empty() {
+            let failure = p92_kernel::Failure::invalid("text", "TEXT_EMPTY", "Text can't be blank");
+            return Err(p92_chassis::status::to_status(failure));
+        }
+        if let Some(id) = state.keys.get(&context.idempotency_key).copied() {
+            return Ok(Response::new(PublishPostResponse { receipt: state.receipt("posting"), post_id: id }));
+        }
+        let id = state.post(context.actor_id, &request.text, visibility);
+        let post = state.posts.get_mut(&id).unwrap();
+        post.content_warning = request.content_warning;
+        post.sensitive = request.sensitive;
+        post.language = request.language;
+        post.in_reply_to_id = request.in_reply_to_id;
+        state.keys.insert(context.idempotency_key, id);
+        Ok(Response::new(PublishPostResponse { receipt: state.receipt("posting"), post_id: id }))
+    }
+
+    async fn edit_post(&self, request: Request<EditPostRequest>) -> Answer<EditPostResponse> {
+        let request = request.into_inner();
+        let mut state = self.at("edit_post");
+        let post = state.posts.get_mut(&request.post_id).ok_or_else(missing)?;
+        post.html = format!("<p>{}</p>", request.text);
+        post.text = request.text;
+        post.content_warning = request.content_warning;
+        post.edited_ms = 1_790_000_000_001;
+        Ok(Response::new(EditPostResponse { receipt: state.receipt("posting") }))
+    }
+
+    async fn delete_post(&self, request: Request<DeletePostRequest>) -> Answer<DeletePostResponse> {
+        let mut state = self.at("delete_post");
+        state.posts.remove(&request.into_inner().post_id).ok_or_else(missing)?;
+        Ok(Response::new(DeletePostResponse { receipt: state.receipt("posting") }))
+    }
+
+    async fn get_post(&self, request: Request<GetPostRequest>) -> Answer<GetPostResponse> {
+        let request = request.into_inner();
+        let options = request.options.unwrap();
+        let mut state = self.at("get_post");
+        state.at_least = options.at_least;
+        let post = state.seen(options.viewer_id, request.post_id).ok_or_else(missing)?;
+        Ok(Response::new(GetPostResponse { post: Some(post) }))
+    }
+
+    async fn get_posts(&self, request: Request<GetPostsRequest>) -> Answer<GetPostsResponse> {
+        let request = request.into_inner();
+        let viewer = request.options.unwrap().viewer_id;
+        let state = self.at("get_posts");
+        let posts = request.post_ids.iter().filter_map(|id| state.seen(viewer, *id)).collect();
+        Ok(Response::new(GetPostsResponse { posts }))
+    }
+
+    async fn get_context(&self, request: Request<GetContextRequest>) -> Answer<GetContextResponse> {
+        let request = request.into_inner();
+        let viewer = request.options.unwrap().viewer_id;
+        let state = self.at("get_context");
+        let post = state.seen(viewer, request.post_id).ok_or_else(missing)?;
+        let ancestors = state.seen(viewer, post.in_reply_to_id).into_iter().collect();
+        let replies = state.posts.values().filter(|one| one.in_reply_to_id == post.id).map(|one| one.id);
+        let descendants = replies.filter_map(|id| state.seen(viewer, id)).collect();
+        Ok(Response::new(GetContextResponse { ancestors, descendants, tombstones: Vec::new() }))
+    }
+
+    async fn get_source(&self, request: Request<GetSourceRequest>) -> Answer<GetSourceResponse> {
+        let request = request.into_inner();
+        let post = self.at("get_source").seen(request.options.unwrap().viewer_id, request.post_id);
+        let post = post.ok_or_else(missing)?;
+        Ok(Response::new(GetSourceResponse { text: post.text, content_warning: post.content_warning }))
+    }
+
+    async fn list_by_author(&self, request: Request<ListByAuthorRequest>) -> Answer<ListByAuthorResponse> {
+        let request = request.into_inner();
+        let viewer = request.options.unwrap().viewer_id;
+        let window = request.window.unwrap();
+        let state = self.at("list_by_author");
+        let own = state.posts.values().rev().filter(|one| one.author_id == request.author_id);
+        let within = own.filter(|one| window.max_id == 0 || one.id < window.max_id);
+        let posts = within.filter_map(|one| state.seen(viewer, one.id)).take(window.limit as usize).collect();
+        Ok(Response::new(ListByAuthorResponse { posts }))
+    }
+
+    async fn get_author_stats(
+        &self,
+        request: Request<GetAuthorStatsRequest>,
+    ) -> Answer<GetAuthorStatsResponse> {
+        let state = self.at("get_author_stats");
+        let of = |author_id| AuthorStats {
+            author_id,
+            posts: state.posts.values().filter(|one| one.author_id == author_id).count() as u64,
+            last_post_ms: 0,
+        };
+        let stats = request.into_inner().author_ids.into_iter().map(of).collect();
+        Ok(Response::new(GetAuthorStatsResponse { stats }))
+    }
+
+    async fn get_server_stats(&self, _: Request<GetServerStatsRequest>) -> Answer<GetServerStatsResponse> {
+        let posts = self.at("get_server_stats").posts.len() as u64;
+        Ok(Response::new(GetServerStatsResponse { posts }))
+    }
+    absent! {
+        pin_post(PinPostRequest) -> PinPostResponse;
+        unpin_post(UnpinPostRequest) -> UnpinPostResponse;
+        get_history(GetHistoryRequest) -> GetHistoryResponse;
+        list_outboxes(ListOutboxesRequest) -> ListOutboxesResponse;
+        list_by_tag(ListByTagRequest) -> ListByTagResponse;
+        resolve_uris(ResolveUrisRequest) -> ResolveUrisResponse;
+    }
+}
+
+#[tonic::async_trait]
+impl reaction_service_server::ReactionService for World {
+    async fn like(&self, request: Request<LikeRequest>) -> Answer<LikeResponse> {
+        let request = request.into_inner();
+        let mut state = self.at("like");
+        let actor = request.context.unwrap().actor_id;
+        state.seen(actor, request.post_id).ok_or_else(missing)?;
+        state.likes.insert((actor, request.post_id));
+        Ok(Response::new(LikeResponse { receipt: state.receipt("posting") }))
+    }
+
+    async fn boost(&self, request: Request<BoostRequest>) -> Answer<BoostResponse> {
+        let request = request.into_inner();
+        let mut state = self.at("boost");
+        let actor = request.context.unwrap().actor_id;
+        let post = state.seen(actor, request.post_id).ok_or_else(missing)?;
+        if state.accounts.get(&actor).unwrap().kind() == p92_proto::identity::v1::AccountKind::Corporate {
+            let words = "This server does not let corporate accounts boost.";
+            return Err(status(ErrorCode::PermissionDenied, "KIND_MAY_NOT_BOOST", words));
+        }
+        let id = state.post(actor, "", Visibility::Public);
+        let boost = state.posts.get_mut(&id).unwrap();
+        boost.boosted = Some(Box::new(post));
+        boost.html = String::new();
+        boost.url = String::new();
+        Ok(Response::new(BoostResponse { receipt: state.receipt("posting"), boost_id: id }))
+    }
+    absent! {
+        unlike(UnlikeRequest) -> UnlikeResponse;
+        unboost(UnboostRequest) -> UnboostResponse;
+        bookmark(BookmarkRequest) -> BookmarkResponse;
+        unbookmark(UnbookmarkRequest) -> UnbookmarkResponse;
+        list_likes(ListLikesRequest) -> ListLikesResponse;
+        list_bookmarks(ListBookmarksRequest) -> ListBookmarksResponse;
+        list_liked_by(ListLikedByRequest) -> ListLikedByResponse;
+        list_boosted_by(ListBoostedByRequest) -> ListBoostedByResponse;
+    }
+}

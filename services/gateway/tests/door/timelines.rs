@@ -1,0 +1,105 @@
+//! Timelines in memory: home is everything that one follows, live is a channel.
+
+use super::world::{World, absent, status};
+use futures::StreamExt as _;
+use futures::stream::BoxStream;
+use p92_kernel::ErrorCode;
+use p92_proto::timelines::v1::*;
+use tokio_stream::wrappers::BroadcastStream;
+use tonic::{Request, Response, Status};
+
+type Answer<T> = Result<Response<T>, Status>;
+
+#[tonic::async_trait]
+impl timeline_service_server::TimelineService for World {
+    type WatchHomeStream = BoxStream<'static, Result<WatchHomeResponse, Status>>;
+    type WatchPublicStream = BoxStream<'static, Result<WatchPublicResponse, Status>>;
+
+    async fn list_home(&self, request: Request<ListHomeRequest>) -> Answer<ListHomeResponse> {
+        let request = request.into_inner();
+        let options = request.options.unwrap();
+        let window = request.window.unwrap();
+        let mut state = self.at("list_home");
+        state.at_least = options.at_least;
+        let viewer = options.viewer_id;
+        let home = state.posts.values().rev().filter(|post| {
+            (post.author_id == viewer || state.follows.contains(&(viewer, post.author_id)))
+                && (window.max_id == 0 || post.id < window.max_id)
+                && post.id > window.min_id.max(window.since_id)
+        });
+        let entries =
+            home.take(window.limit as usize).map(|post| TimelineEntry { id: post.id, ..Default::default() });
+        Ok(Response::new(ListHomeResponse { entries: entries.collect(), source: 0 }))
+    }
+
+    async fn note_own_write(&self, request: Request<NoteOwnWriteRequest>) -> Answer<NoteOwnWriteResponse> {
+        self.at("note_own_write").told.extend(request.into_inner().positions);
+        Ok(Response::new(NoteOwnWriteResponse {}))
+    }
+
+    async fn watch_home(&self, request: Request<WatchHomeRequest>) -> Answer<Self::WatchHomeStream> {
+        let viewer = request.into_inner().options.unwrap().viewer_id;
+        if !self.at("watch_home").accounts.contains_key(&viewer) {
+            return Err(status(ErrorCode::Unauthenticated, "GONE", "No."));
+        }
+        let told = BroadcastStream::new(self.live.subscribe());
+        Ok(Response::new(told.map(|one| one.map_err(|_| Status::unavailable("behind"))).boxed()))
+    }
+
+    async fn watch_public(&self, _: Request<WatchPublicRequest>) -> Answer<Self::WatchPublicStream> {
+        Err(Status::unimplemented("watch_public"))
+    }
+    absent! {
+        list_public(ListPublicRequest) -> ListPublicResponse;
+        list_tag(ListTagRequest) -> ListTagResponse;
+    }
+}
+
+#[tonic::async_trait]
+impl notification_service_server::NotificationService for World {
+    async fn list_notifications(
+        &self,
+        request: Request<ListNotificationsRequest>,
+    ) -> Answer<ListNotificationsResponse> {
+        let filter = request.into_inner().filter.unwrap();
+        let state = self.at("list_notifications");
+        let wanted = state.notes.iter().filter(|note| {
+            (filter.types.is_empty() || filter.types.contains(&note.r#type))
+                && !filter.exclude_types.contains(&note.r#type)
+        });
+        Ok(Response::new(ListNotificationsResponse { notifications: wanted.copied().collect() }))
+    }
+    absent! {
+        get_notification(GetNotificationRequest) -> GetNotificationResponse;
+        dismiss_notification(DismissNotificationRequest) -> DismissNotificationResponse;
+        clear_notifications(ClearNotificationsRequest) -> ClearNotificationsResponse;
+        count_unread(CountUnreadRequest) -> CountUnreadResponse;
+    }
+}
+
+#[tonic::async_trait]
+impl marker_service_server::MarkerService for World {
+    async fn get_markers(&self, request: Request<GetMarkersRequest>) -> Answer<GetMarkersResponse> {
+        let asked = request.into_inner().timelines;
+        let state = self.at("get_markers");
+        let markers = state.markers.values().filter(|one| asked.contains(&one.timeline)).copied().collect();
+        Ok(Response::new(GetMarkersResponse { markers }))
+    }
+
+    async fn set_markers(&self, request: Request<SetMarkersRequest>) -> Answer<SetMarkersResponse> {
+        let mut state = self.at("set_markers");
+        let mut markers = Vec::new();
+        for change in request.into_inner().changes {
+            let version = state.markers.get(&change.timeline).map_or(0, |one| one.version) + 1;
+            let marker = Marker {
+                timeline: change.timeline,
+                last_read_id: change.last_read_id,
+                version,
+                updated_ms: 1,
+            };
+            state.markers.insert(change.timeline, marker);
+            markers.push(marker);
+        }
+        Ok(Response::new(SetMarkersResponse { receipt: state.receipt("timelines"), markers }))
+    }
+}
