@@ -129,6 +129,44 @@ async fn a_torn_last_batch_is_dropped() {
     }
 }
 
+/// The places at which batches of a journal end, by their trailer and what follows it.
+fn ends(journal: &[u8]) -> Vec<usize> {
+    let places = journal.windows(4).enumerate().filter(|(_, bytes)| bytes == b"FJL\x03");
+    places.map(|(at, _)| at + 4).filter(|end| matches!(journal.get(*end), None | Some(0 | 1))).collect()
+}
+
+/// A journal is exchanged for a new one at 64 MB; here one is taken apart into two.
+#[tokio::test]
+async fn journals_must_follow_each_other() {
+    let dir = tempfile::tempdir().unwrap();
+    fill(&open(dir.path()), &mut Chance::new(9), 10, 100).await;
+    let store = open(dir.path());
+    let expected = contents(&store).await.unwrap();
+    drop(store);
+    let (path, _) = journal(dir.path());
+    let bytes = fs::read(&path).unwrap();
+    let ends = ends(&bytes);
+    let middle = ends.len() / 2;
+    let newer = path.with_file_name("7.jnl");
+    let cases: [(&[u8], usize, bool); 5] = [
+        // What the older one holds, where the newer one begins, and whether that is whole.
+        (&bytes[..ends[middle]], ends[middle], true),
+        (&bytes[..ends[middle] + 20], ends[middle], true),
+        (&bytes[..ends[middle - 1]], ends[middle], false),
+        (&bytes[..ends[middle] - 10], ends[middle], false),
+        (b"\xff", ends[middle], false),
+    ];
+    for (n, (older, begin, whole)) in cases.into_iter().enumerate() {
+        let copied = tempfile::tempdir().unwrap();
+        copy(dir.path(), copied.path());
+        let at = |path: &Path| copied.path().join(path.strip_prefix(dir.path()).unwrap());
+        fs::write(at(&path), older).unwrap();
+        fs::write(at(&newer), &bytes[begin..]).unwrap();
+        let found = verdict(copied.path(), &expected).await;
+        assert_eq!(found, Ok(whole), "case {n}");
+    }
+}
+
 /// Large enough that each keyspace has tables, and that journals hold what no table holds yet.
 async fn template(large: bool) -> (TempDir, Contents) {
     let dir = tempfile::tempdir().unwrap();
@@ -166,7 +204,7 @@ async fn verdict(dir: &Path, expected: &Contents) -> Result<bool, String> {
 }
 
 /// `P92_DAMAGE_TRIALS` asks for more than the usual few per file, `P92_DAMAGE_SEED` for other ones, `P92_DAMAGE_LARGE` for
-/// a store of 80 MB with more than one journal.
+/// a store of 80 MB.
 #[tokio::test]
 async fn damaged_files_are_noticed() {
     let ask = |name: &str| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
