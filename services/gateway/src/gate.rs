@@ -121,7 +121,7 @@ impl std::ops::Deref for Gate {
 impl Gate {
     #[must_use]
     pub fn new(deps: Deps, config: Config) -> Self {
-        let second = Duration::from_millis(config.cache_ms.min(1_000));
+        let second = Duration::from(config.cache).min(Duration::from_secs(1));
         let brief = |most: u64| Cache::builder().max_capacity(most).time_to_live(second);
         let limits = Limits::new(&config.rates);
         Self(Arc::new(Inner {

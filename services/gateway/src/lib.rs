@@ -9,6 +9,7 @@ pub mod door;
 pub mod error;
 pub mod gate;
 pub mod mastodon;
+pub mod metrics;
 pub mod oauth;
 pub mod params;
 pub mod streaming;
@@ -43,6 +44,7 @@ pub fn over(gate: &Gate) -> Router {
         // Outside of the door, so that browsers may read its refusals too.
         .layer(cors())
         .layer(from_fn(guard))
+        .layer(from_fn(metrics::measured))
         .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {
             Problem::from(p92_kernel::Failure::internal("a handler panicked")).into_response()
         }))

@@ -42,6 +42,8 @@ async fn announcements(caller: Caller) -> Nothing {
 pub fn routes() -> Router<Gate> {
     Router::new()
         .route("/api/v1/custom_emojis", get(for_all))
+        .route("/api/v1/instance/peers", get(for_all))
+        .route("/api/v1/instance/domain_blocks", get(for_all))
         .route("/api/v1/announcements", get(announcements))
         .route("/api/v1/filters", get(filters))
         .route("/api/v2/filters", get(filters))

@@ -86,7 +86,6 @@ async fn exchange(
     let text = |name| params.text(name).map(|text| text.unwrap_or_default().to_owned());
     match text("grant_type")?.as_str() {
         "authorization_code" => {
-            gate.limits.password(caller, &format!("code of {client_id} from {:?}", caller.address))?;
             let request = identity::ExchangeCodeRequest {
                 server_id,
                 client_id,

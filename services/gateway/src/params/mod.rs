@@ -12,6 +12,7 @@ use axum::extract::{FromRequest, Request};
 use axum::response::{IntoResponse, Response};
 use http::Method;
 use p92_kernel::Id;
+use std::time::Duration;
 
 /// Names and values in their order; the body's stand behind the query's and win.
 #[derive(Clone, Debug, Default)]
@@ -23,18 +24,20 @@ impl FromRequest<Gate> for Params {
     type Rejection = Response;
 
     async fn from_request(request: Request, gate: &Gate) -> Result<Self, Response> {
-        Self::read(request, gate.config.body_limit).await.map_err(IntoResponse::into_response)
+        Self::read(request, gate.config.body_limit, gate.config.body_time.into())
+            .await
+            .map_err(IntoResponse::into_response)
     }
 }
 
 impl Params {
-    async fn read(request: Request, limit: usize) -> Result<Self, Problem> {
+    async fn read(request: Request, limit: usize, time: Duration) -> Result<Self, Problem> {
         let mut pieces = Vec::new();
         if let Some(query) = request.uri().query() {
             read::form(query.as_bytes(), &mut pieces)?;
         }
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            read::body(request, limit, &mut pieces).await?;
+            read::body(request, limit, time, &mut pieces).await?;
         }
         Ok(Self { pieces })
     }
@@ -191,7 +194,7 @@ mod tests {
     async fn parse(kind: &str, body: impl Into<Body>) -> Result<Params, Problem> {
         let request =
             Request::post("/x?limit=5&id[]=9").header("content-type", kind).body(body.into()).unwrap();
-        Params::read(request, 1_000).await
+        Params::read(request, 1_000, Duration::from_secs(1)).await
     }
 
     const FORM: &str = "application/x-www-form-urlencoded";
@@ -267,6 +270,12 @@ mod tests {
             assert_eq!(problem.status.as_u16(), 422);
             assert!(problem.details.is_some());
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_does_not_arrive_is_let_go() {
+        let never = Body::from_stream(futures::stream::pending::<Result<bytes::Bytes, std::io::Error>>());
+        assert_eq!(parse(FORM, never).await.unwrap_err().status.as_u16(), 408);
     }
 
     #[tokio::test]

@@ -8,6 +8,7 @@ use http::{StatusCode, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Body as _;
 use serde_json::Value;
+use std::time::Duration;
 
 /// Names and values in one request.
 const MOST: usize = 2_000;
@@ -36,11 +37,20 @@ fn add(pieces: &mut Pieces, name: String, piece: Piece) -> Result<(), Problem> {
 }
 
 /// Reads a body by its content type.
-pub async fn body(request: Request, limit: usize, pieces: &mut Pieces) -> Result<(), Problem> {
+pub async fn body(
+    request: Request,
+    limit: usize,
+    time: Duration,
+    pieces: &mut Pieces,
+) -> Result<(), Problem> {
     let kind = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let kind = kind.unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let (parts, body) = request.into_parts();
-    let bytes = within(body, limit).await?;
+    let late = |_| {
+        let words = "The body took too long to arrive.";
+        Problem::new(StatusCode::REQUEST_TIMEOUT, "BODY_TOO_SLOW", words)
+    };
+    let bytes = tokio::time::timeout(time, within(body, limit)).await.map_err(late)??;
     if bytes.is_empty() {
         return Ok(());
     }

@@ -62,6 +62,6 @@ async fn open(gate: &Gate, caller: Caller, name: &str, params: &Params) -> Resul
     });
     let told = ReceiverStream::new(waiting)
         .map(|event| Ok::<_, Infallible>(sse::Event::default().event(event.name).data(event.payload)));
-    let beat = KeepAlive::new().interval(Duration::from_millis(gate.config.heartbeat_ms)).text("thump");
+    let beat = KeepAlive::new().interval(Duration::from(gate.config.heartbeat)).text("thump");
     Ok(Sse::new(told).keep_alive(beat).into_response())
 }

@@ -104,7 +104,8 @@ impl Socket {
             if caller.actor("read:statuses").is_ok() { "read:statuses" } else { "read:notifications" };
         let ends = token_ends(&gate, &caller, scope);
         tokio::pin!(ends);
-        let mut beat = tokio::time::interval(Duration::from_millis(self.gate.config.heartbeat_ms.max(1)));
+        let mut beat =
+            tokio::time::interval(Duration::from(self.gate.config.heartbeat).max(Duration::from_millis(1)));
         beat.tick().await;
         loop {
             let answer = tokio::select! {

@@ -3,8 +3,10 @@
 use super::client::{Client, client, client_with};
 use axum::body::Body;
 use http::{Method, Request, StatusCode};
+use p92_chassis::HumanDuration;
 use p92_gateway::Config;
 use p92_gateway::config::Rates;
+
 use serde_json::json;
 
 #[tokio::test]
@@ -128,7 +130,7 @@ async fn loopback_names_lead_to_the_default_server_if_it_is_one() {
 #[tokio::test]
 async fn rates_are_counted_and_told() {
     let rates = Rates { address: 3, ..Rates::default() };
-    let client = client_with(Config { rates, cache_ms: 0, ..Config::default() });
+    let client = client_with(Config { rates, cache: HumanDuration::default(), ..Config::default() });
     let (_, token) = client.world.member("alice", "read");
     for left in ["2", "1", "0"] {
         let answer = client.get("/api/v1/custom_emojis", "").await;

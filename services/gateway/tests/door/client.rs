@@ -5,7 +5,9 @@ use axum::body::Body;
 use axum::response::Response;
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
+use p92_chassis::HumanDuration;
 use p92_gateway::Config;
+
 use serde_json::Value;
 use tower::ServiceExt as _;
 
@@ -38,7 +40,7 @@ impl Answer {
 
 pub fn client() -> Client {
     // Caches would hide what a test changes between two requests.
-    client_with(Config { cache_ms: 0, ..Config::default() })
+    client_with(Config { cache: HumanDuration::default(), ..Config::default() })
 }
 
 pub fn client_with(config: Config) -> Client {
