@@ -21,6 +21,8 @@ use tokio_util::sync::CancellationToken;
 
 /// How long reads of an account carry what it wrote through this process. Views are never that far behind.
 const OWN_WRITES: Duration = Duration::from_secs(30);
+/// How long the name of an app is remembered.
+const APPS: Duration = Duration::from_mins(5);
 /// Positions remembered per account; the newest per log is what matters.
 const OWN_POSITIONS: usize = 64;
 
@@ -97,6 +99,8 @@ pub struct Inner {
     pub hosts: Cache<String, Option<Arc<identity::Server>>>,
     pub tokens: Cache<[u8; 32], Arc<Verified>>,
     pub usage: Cache<u64, Usage>,
+    /// Apps never change, by server and id.
+    pub apps: Cache<(u64, u64), Arc<identity::App>>,
     pub sockets: Sockets,
     /// Set when the process stops: open streams end, so that it can.
     pub stopping: CancellationToken,
@@ -121,6 +125,12 @@ impl std::ops::Deref for Gate {
 impl Gate {
     #[must_use]
     pub fn new(deps: Deps, config: Config) -> Self {
+        Self::ending_with(deps, config, CancellationToken::new())
+    }
+
+    /// The same, with open streams that end when the process stops.
+    #[must_use]
+    pub fn ending_with(deps: Deps, config: Config, stopping: CancellationToken) -> Self {
         let second = Duration::from(config.cache).min(Duration::from_secs(1));
         let brief = |most: u64| Cache::builder().max_capacity(most).time_to_live(second);
         let limits = Limits::new(&config.rates);
@@ -128,10 +138,11 @@ impl Gate {
             limits,
             hosts: Cache::builder().max_capacity(10_000).time_to_live(second).build(),
             tokens: brief(100_000).build(),
+            apps: Cache::builder().max_capacity(10_000).time_to_live(APPS).build(),
             usage: Cache::builder().max_capacity(1_000).time_to_live(Duration::from_mins(5)).build(),
             written: Cache::builder().max_capacity(100_000).time_to_live(OWN_WRITES).build(),
             sockets: Sockets::default(),
-            stopping: CancellationToken::new(),
+            stopping,
             deps,
             config,
         }))

@@ -23,7 +23,7 @@ pub struct Cast {
     pub viewer_id: u64,
     accounts: HashMap<u64, identity::Account>,
     stats: HashMap<u64, posting::AuthorStats>,
-    apps: HashMap<u64, identity::App>,
+    apps: HashMap<u64, Arc<identity::App>>,
 }
 
 impl Cast {
@@ -140,12 +140,25 @@ impl<'a> Reader<'a> {
         Ok(answers.into_iter().flat_map(|answer| answer.stats).collect())
     }
 
-    async fn load_apps(&self, ids: &[u64]) -> Result<Vec<identity::App>, Problem> {
-        if ids.is_empty() {
-            return Ok(Vec::new());
+    async fn load_apps(&self, ids: &[u64]) -> Result<Vec<Arc<identity::App>>, Problem> {
+        let server_id = self.caller.server.id;
+        let (mut known, mut unknown) = (Vec::new(), Vec::new());
+        for id in ids {
+            match self.gate.apps.get(&(server_id, *id)).await {
+                Some(app) => known.push(app),
+                None => unknown.push(*id),
+            }
         }
-        let request = identity::BatchGetAppsRequest { server_id: self.caller.server.id, ids: ids.to_vec() };
-        Ok(ask(self.gate.deps.apps.clone().batch_get_apps(request).await)?.apps)
+        if unknown.is_empty() {
+            return Ok(known);
+        }
+        let request = identity::BatchGetAppsRequest { server_id, ids: unknown };
+        for app in ask(self.gate.deps.apps.clone().batch_get_apps(request).await)?.apps {
+            let app = Arc::new(app);
+            self.gate.apps.insert((server_id, app.id), Arc::clone(&app)).await;
+            known.push(app);
+        }
+        Ok(known)
     }
 
     /// Posts as statuses.

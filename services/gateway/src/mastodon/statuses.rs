@@ -12,10 +12,13 @@ use crate::gate::{Gate, ask};
 use crate::params::Params;
 use axum::Json;
 use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
+use http::StatusCode;
 use p92_proto::event::v1::{CommandContext, CommandReceipt};
 use p92_proto::identity::v1 as identity;
 use p92_proto::posting::v1 as posting;
 use serde::Serialize;
+use serde_json::json;
 
 type Answer = Result<Json<Status>, Problem>;
 
@@ -152,19 +155,38 @@ pub async fn edit(
 }
 
 /// `DELETE /api/v1/statuses/:id`: answers with what it was and what was typed, so that it can be written again.
-pub async fn delete(State(gate): State<Gate>, caller: Caller, PathId(post_id): PathId, key: Key) -> Answer {
+///
+/// A repeat under the same key finds the post gone: it is told so by success, without the content that no longer exists.
+pub async fn delete(
+    State(gate): State<Gate>,
+    caller: Caller,
+    PathId(post_id): PathId,
+    key: Key,
+) -> Result<Response, Problem> {
     let actor = caller.actor("write:statuses")?;
     let reader = Reader::new(&gate, &caller, actor.account_id).await;
-    let post = reader.post(post_id).await?;
-    if post.author_id != actor.account_id || post.boosted.is_some() {
-        return Err(Problem::not_found());
+    let post = match reader.post(post_id).await {
+        Err(problem) if problem.status == StatusCode::NOT_FOUND && key.0.is_some() => None,
+        found => Some(found?),
+    };
+    let mut shown = None;
+    if let Some(post) = post {
+        if post.author_id != actor.account_id || post.boosted.is_some() {
+            return Err(Problem::not_found());
+        }
+        let text = Some(post.text.clone());
+        let status = reader.statuses(&[post]).await?.pop().ok_or_else(Problem::not_found)?;
+        shown = Some(Status { text, ..status });
     }
-    let text = post.text.clone();
-    let shown = reader.statuses(&[post]).await?.pop().ok_or_else(Problem::not_found)?;
     let request = posting::DeletePostRequest { context: command(&gate, actor, &key), post_id };
     let answer = ask(gate.deps.posts.clone().delete_post(request).await)?;
+    let repeated = answer.receipt.as_ref().is_some_and(|receipt| receipt.repeated);
     gate.tell(actor.account_id, answer.receipt.as_ref()).await?;
-    Ok(Json(Status { text: Some(text), ..shown }))
+    match shown {
+        Some(status) => Ok(Json(status).into_response()),
+        None if repeated => Ok(Json(json!({ "id": post_id.to_string() })).into_response()),
+        None => Err(Problem::not_found()),
+    }
 }
 
 /// `POST /api/v1/statuses/:id/pin`.

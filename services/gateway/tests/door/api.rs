@@ -253,6 +253,20 @@ async fn a_repeated_key_makes_one_status() {
 }
 
 #[tokio::test]
+async fn a_repeated_delete_is_done_already() {
+    let client = client();
+    let (alice, token) = client.world.member("alice", "read write");
+    let id = client.world.state().post(alice, "x", Visibility::Public);
+    let delete = |key: &'static str| {
+        let request = Client::request(Method::DELETE, &format!("/api/v1/statuses/{id}"), &token);
+        client.send(request.header("idempotency-key", key).body(Body::empty()).unwrap())
+    };
+    assert_eq!(delete("once").await.ok()["text"], "x");
+    assert_eq!(delete("once").await.ok(), json!({ "id": id.to_string() }));
+    assert_eq!(delete("another").await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
 async fn boosts_wrap_and_kinds_are_refused() {
     let client = client();
     let (alice, _) = client.world.member("alice", "read write");

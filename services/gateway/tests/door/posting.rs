@@ -2,6 +2,7 @@
 
 use super::world::{State, World, absent, missing, status};
 use p92_kernel::ErrorCode;
+use p92_proto::event::v1::CommandReceipt;
 use p92_proto::posting::v1::*;
 use tonic::{Request, Response, Status};
 
@@ -68,8 +69,16 @@ impl post_service_server::PostService for World {
     }
 
     async fn delete_post(&self, request: Request<DeletePostRequest>) -> Answer<DeletePostResponse> {
+        let request = request.into_inner();
+        let key = request.context.unwrap().idempotency_key;
         let mut state = self.at("delete_post");
-        state.posts.remove(&request.into_inner().post_id).ok_or_else(missing)?;
+        if state.keys.get(&key) == Some(&request.post_id) {
+            let receipt =
+                state.receipt("posting").map(|receipt| CommandReceipt { repeated: true, ..receipt });
+            return Ok(Response::new(DeletePostResponse { receipt }));
+        }
+        state.posts.remove(&request.post_id).ok_or_else(missing)?;
+        state.keys.insert(key, request.post_id);
         Ok(Response::new(DeletePostResponse { receipt: state.receipt("posting") }))
     }
 
