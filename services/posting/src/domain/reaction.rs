@@ -47,7 +47,9 @@ pub struct Between {
 }
 
 impl Between {
-    fn of(actor: &Actor, target: &Target) -> Self {
+    /// Between this actor and this post.
+    #[must_use]
+    pub fn of(actor: &Actor, target: &Target) -> Self {
         Self {
             post: target.post,
             object_id: target.object_id.clone(),

@@ -1,0 +1,364 @@
+//! A post begins: one that was typed here, or one that its home has published.
+
+use super::people::{Acting, Interactions};
+use super::{App, Stopped, actor_of, decide_post, options_of, post_stream};
+use crate::domain::draft::{self, Draft, Typed};
+use crate::domain::post::{Command, Published, SealedTag};
+use crate::domain::rules::{Audience, check_reply};
+use crate::domain::text::{render, tag};
+use crate::domain::{Rejection, ReplyTo, Visibility, sanitize};
+use crate::tables;
+use crate::view::queries::{TAG_PURPOSE, URL_PURPOSE};
+use crate::wire::visibility_from_wire;
+use bytes::Bytes;
+use futures::FutureExt as _;
+use p92_eventlog::{CommandMeta, Keyring, Receipt, Round};
+use p92_kernel::{AccountId, Failure, Id, Millis, Position, PostId, Service, digest};
+use p92_proto::event::v1::ReadOptions;
+use p92_proto::posting::v1;
+use p92_proto::posting::v1::entry_row::Entry;
+use parking_lot::Mutex;
+use prost::Message;
+use std::sync::Arc;
+
+/// What is known of a post before its round gives it an id.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    pub acting: Acting,
+    /// Complete but for the page of a post that is made here, whose id is not known yet.
+    pub content: v1::PostContent,
+    pub visibility: Visibility,
+    pub sensitive: bool,
+    pub language: String,
+    pub parent: Option<Parent>,
+    pub reply_object_id: String,
+    pub app_id: u64,
+    pub remote: Option<v1::RemoteOrigin>,
+}
+
+/// What a post answers.
+#[derive(Clone, Debug)]
+pub struct Parent {
+    pub reply: ReplyTo,
+    pub conversation: PostId,
+    pub object_id: String,
+    pub at: Position,
+}
+
+/// Content, and what its author chose besides.
+#[derive(Debug)]
+pub struct Composed {
+    pub content: v1::PostContent,
+    pub sensitive: bool,
+    pub language: String,
+}
+
+impl App {
+    /// Publishes a post.
+    pub async fn publish(&self, request: v1::PublishPostRequest) -> Result<(Receipt, u64), Failure> {
+        let actor = actor_of(request.context.as_ref())?;
+        let body = v1::PublishPostRequest { context: None, ..request.clone() };
+        let mut meta = CommandMeta::of(request.context.as_ref(), "p92.posting.v1.PublishPost", &body)?;
+        let gathered = self.prepare(request).await;
+        if let Ok(Prepared { parent: Some(parent), .. }) = &gathered {
+            meta.after.push(parent.at);
+        }
+        // Only a post from elsewhere that is known already has no event, and so no subject.
+        let known = Arc::new(Mutex::new(None));
+        let (keyring, found) = (Arc::clone(&self.runtime.platform().keyring), Arc::clone(&known));
+        let receipt = self
+            .decide("PublishPost", actor.shard(), meta, gathered, move |round, prepared| {
+                let (keyring, found) = (Arc::clone(&keyring), Arc::clone(&found));
+                async move {
+                    *found.lock() = begin(round, &keyring, &prepared).await?;
+                    Ok(())
+                }
+                .boxed()
+            })
+            .await?;
+        let made = receipt.subject.as_ref().and_then(p92_eventlog::Stream::id).map(Id::get);
+        let post = made.or(*known.lock());
+        Ok((receipt, post.ok_or_else(|| Failure::internal("a post was published without an id"))?))
+    }
+
+    async fn prepare(&self, request: v1::PublishPostRequest) -> Result<Prepared, Stopped> {
+        let options = options_of(request.context.as_ref());
+        let identity = &self.posts.identity;
+        let acting = Acting::ask(identity, &options).await?;
+        let visibility = visibility_from_wire(request.visibility()).unwrap_or(Visibility::Public);
+        let typed = Typed {
+            text: &request.text,
+            content_warning: &request.content_warning,
+            sensitive: request.sensitive,
+            language: &request.language,
+        };
+        let mut composed = self.compose(&options, &acting, typed, request.remote.as_ref()).await?;
+        let parent = self.parent(request.in_reply_to_id).await?;
+        let named = composed.content.mentions.iter().map(|mention| mention.account_id);
+        let targets = named.chain(parent.as_ref().map(|(_, row)| row.author_id));
+        let interactions = Interactions::ask(identity, &options, targets).await?;
+        if let Some((parent, row)) = &parent {
+            may_reply(&acting, parent, row, &interactions)?;
+        }
+        composed.content.mentions = interactions.admit(&acting, visibility, composed.content.mentions)?;
+        let parent = parent.map(|(parent, _)| parent);
+        let elsewhere = request.remote.as_ref().map(|remote| remote.in_reply_to_object_id.clone());
+        Ok(Prepared {
+            acting,
+            content: composed.content,
+            visibility,
+            sensitive: composed.sensitive,
+            language: composed.language,
+            reply_object_id: match &parent {
+                Some(parent) => parent.object_id.clone(),
+                None => elsewhere.unwrap_or_default(),
+            },
+            parent,
+            app_id: request.context.map_or(0, |context| context.app_id),
+            remote: request.remote,
+        })
+    }
+
+    /// Content out of what was typed, or out of what a home published.
+    pub(super) async fn compose(
+        &self,
+        options: &ReadOptions,
+        acting: &Acting,
+        typed: Typed<'_>,
+        remote: Option<&v1::RemoteOrigin>,
+    ) -> Result<Composed, Stopped> {
+        match (&acting.home, remote) {
+            (Some(_), None) => self.compose_here(options, acting, typed).await,
+            (None, Some(remote)) => Ok(compose_elsewhere(typed, remote)?),
+            _ => Err(Rejection::OriginMismatch.into()),
+        }
+    }
+
+    async fn compose_here(
+        &self,
+        options: &ReadOptions,
+        acting: &Acting,
+        typed: Typed<'_>,
+    ) -> Result<Composed, Stopped> {
+        let draft = Draft::of(typed, acting.characters())?;
+        // Handles without a domain are of the author's home, wherever the request came in.
+        let home = acting.actor.home.map_or(options.server_id, p92_kernel::ServerId::get);
+        let at_home = ReadOptions { server_id: home, ..options.clone() };
+        let resolved = self.posts.identity.resolve(&at_home, draft.handles).await?;
+        let mut mentions: Vec<v1::Mention> = Vec::with_capacity(resolved.len());
+        for account in resolved.iter().filter_map(|one| one.account.as_ref()) {
+            if !mentions.iter().any(|other| other.account_id == account.id) {
+                mentions.push(acting.mention(account));
+            }
+        }
+        let tags_url = acting.tags_url();
+        let content = v1::PostContent {
+            text: draft.text,
+            content_warning: draft.content_warning,
+            mentions,
+            tags: draft.tags.into_iter().map(|name| tag_of(&tags_url, name)).collect(),
+            tags_url,
+            home_hosts: acting.home_hosts(),
+            ..v1::PostContent::default()
+        };
+        Ok(Composed { content, sensitive: draft.sensitive, language: draft.language })
+    }
+
+    /// The post that is answered, as it stands.
+    async fn parent(&self, id: u64) -> Result<Option<(Parent, v1::PostRow)>, Stopped> {
+        if id == 0 {
+            return Ok(None);
+        }
+        let id = self.posts.wrapped(id).await?;
+        let post = PostId::new(id).ok_or(Rejection::NotFound)?;
+        let Some(found) = self.posts.entry(id).await? else { return Err(Rejection::NotFound.into()) };
+        let Entry::Post(row) = found.entry else { return Err(Rejection::NotFound.into()) };
+        let author = AccountId::new(row.author_id).ok_or(Rejection::NotFound)?;
+        let parent = Parent {
+            reply: ReplyTo { post, author },
+            conversation: PostId::new(row.conversation_id).unwrap_or(post),
+            object_id: row.object_id.clone(),
+            at: Position { service: Service::Posting, shard: post.shard(), seq: found.at },
+        };
+        Ok(Some((parent, row)))
+    }
+}
+
+/// Whether the actor sees the post that he answers, and may answer it.
+fn may_reply(
+    acting: &Acting,
+    parent: &Parent,
+    row: &v1::PostRow,
+    interactions: &Interactions,
+) -> Result<(), Rejection> {
+    let (actor, author) = (acting.actor.id, parent.reply.author);
+    if actor == author {
+        return Ok(());
+    }
+    let towards = interactions.towards(author.get());
+    let mentioned: Vec<AccountId> = row.mentioned_ids.iter().copied().filter_map(AccountId::new).collect();
+    let visibility = visibility_from_wire(row.visibility()).ok_or(Rejection::NotFound)?;
+    let audience = Audience { author, visibility, mentioned: &mentioned };
+    if !audience.admits(Some(actor), towards.standing) {
+        return Err(Rejection::NotFound);
+    }
+    let home = acting.policies();
+    check_reply(actor, author, [home.as_ref(), towards.policies.as_ref()], towards.standing)
+}
+
+/// A tag with its page and the form in which it is compared.
+fn tag_of(tags_url: &str, name: String) -> v1::Tag {
+    v1::Tag { url: render::tag_url(tags_url, &name), folded: tag::folded(&name), name }
+}
+
+/// Whether this can be an ActivityPub id.
+pub(super) fn is_object_id(uri: &str) -> bool {
+    let url = url::Url::parse(uri);
+    uri.len() <= 2_000
+        && url.is_ok_and(|url| matches!(url.scheme(), "https" | "http") && url.host().is_some())
+}
+
+fn compose_elsewhere(typed: Typed<'_>, remote: &v1::RemoteOrigin) -> Result<Composed, Rejection> {
+    if !typed.text.is_empty() {
+        return Err(Rejection::OriginMismatch);
+    }
+    let answers = &remote.in_reply_to_object_id;
+    if !is_object_id(&remote.object_id) || !(answers.is_empty() || is_object_id(answers)) {
+        return Err(Rejection::BadObjectId);
+    }
+    let bytes = remote.html.len().max(typed.content_warning.len());
+    if bytes > draft::REMOTE_BYTES {
+        return Err(Rejection::TooManyBytes { bytes, allowed: draft::REMOTE_BYTES });
+    }
+    let mut mentions = remote.mentions.clone();
+    let mut seen = std::collections::BTreeSet::new();
+    mentions.retain(|mention| mention.account_id != 0 && seen.insert(mention.account_id));
+    if mentions.len() > draft::REMOTE_MENTIONS {
+        return Err(Rejection::TooManyMentions { allowed: draft::REMOTE_MENTIONS });
+    }
+    let mut folded = std::collections::BTreeSet::new();
+    let tags = remote.tags.iter().map(|one| v1::Tag { folded: tag::folded(&one.name), ..one.clone() });
+    let tags = tags.filter(|one| tag::is_name(&one.name) && folded.insert(one.folded.clone()));
+    let content = v1::PostContent {
+        html: sanitize::html(&remote.html),
+        content_warning: typed.content_warning.trim().to_owned(),
+        url: if is_object_id(&remote.url) { remote.url.clone() } else { String::new() },
+        mentions,
+        tags: tags.take(draft::REMOTE_TAGS).collect(),
+        ..v1::PostContent::default()
+    };
+    let sensitive = typed.sensitive || !content.content_warning.is_empty();
+    // What its home calls a language is taken if it is one.
+    let language = draft::language(typed.language).unwrap_or_default();
+    Ok(Composed { content, sensitive, language })
+}
+
+/// Gives the post its id and begins its stream. `Some` if it is a post from elsewhere that is known already.
+async fn begin(round: &mut Round, keyring: &Keyring, prepared: &Prepared) -> Result<Option<u64>, Failure> {
+    let author = prepared.acting.actor;
+    let received = round.now();
+    let (post, object_id, published) = match &prepared.remote {
+        Some(remote) => {
+            if let Some(known) = known_object(round, &remote.object_id, author.id).await? {
+                return Ok(Some(known));
+            }
+            let published = Millis(remote.published_ms);
+            let id = free_remote_id(round, &remote.object_id, published).await?;
+            (PostId(id), remote.object_id.clone(), id.millis())
+        }
+        None => {
+            let post = PostId(round.next_id());
+            (post, prepared.acting.object_id("posts", post.get()), received)
+        }
+    };
+    let mut content = prepared.content.clone();
+    if prepared.remote.is_none() {
+        content.url = format!("{}/{post}", prepared.acting.activity_pub.url);
+    }
+    let url_key = if content.url.is_empty() {
+        Bytes::new()
+    } else {
+        Bytes::copy_from_slice(&keyring.blind(URL_PURPOSE, content.url.as_bytes()))
+    };
+    let sealed = seal(round, keyring, author.id, post, &content).await?;
+    let published = Published {
+        post,
+        author: author.id,
+        home: author.home,
+        kind: author.kind,
+        object_id,
+        url_key,
+        visibility: prepared.visibility,
+        content: sealed.content,
+        sensitive: prepared.sensitive,
+        language: prepared.language.clone(),
+        reply: prepared.parent.as_ref().map(|parent| parent.reply),
+        reply_object_id: prepared.reply_object_id.clone(),
+        conversation: prepared.parent.as_ref().map_or(post, |parent| parent.conversation),
+        mentioned: sealed.mentioned,
+        tags: sealed.tags,
+        published,
+        app_id: prepared.app_id,
+    };
+    decide_post(round, post, Command::Publish(Box::new(published))).await?;
+    Ok(None)
+}
+
+/// A content as events carry it.
+#[derive(Debug)]
+pub(super) struct SealedContent {
+    pub content: p92_proto::event::v1::Sealed,
+    pub mentioned: Vec<AccountId>,
+    pub tags: Vec<SealedTag>,
+}
+
+/// Seals a content under the key of its post.
+pub(super) async fn seal(
+    round: &mut Round,
+    keyring: &Keyring,
+    author: AccountId,
+    post: PostId,
+    content: &v1::PostContent,
+) -> Result<SealedContent, Failure> {
+    let stream = post_stream(post);
+    let sealed = round.seal(author, &stream, "content", &content.encode_to_vec()).await?;
+    let mut tags = Vec::with_capacity(content.tags.len());
+    for tag in &content.tags {
+        let key = Bytes::copy_from_slice(&keyring.blind(TAG_PURPOSE, tag.folded.as_bytes()));
+        let name = round.seal(author, &stream, "tag", tag.name.as_bytes()).await?;
+        tags.push(SealedTag { key, name });
+    }
+    let mentioned =
+        content.mentions.iter().filter_map(|mention| AccountId::new(mention.account_id)).collect();
+    Ok(SealedContent { content: sealed, mentioned, tags })
+}
+
+/// The post that an object became, if it is this author's and stands.
+async fn known_object(round: &Round, object_id: &str, author: AccountId) -> Result<Option<u64>, Failure> {
+    let key = Bytes::copy_from_slice(&digest::sha256(object_id.as_bytes()));
+    let Some(row) = round.row(&tables::URIS, key, Bytes::new()).await? else { return Ok(None) };
+    let id = v1::UriRow::decode(row).map_err(Failure::internal)?.post_id;
+    let Some(row) = round.row(&tables::ENTRIES, tables::id(id), Bytes::new()).await? else { return Ok(None) };
+    match v1::EntryRow::decode(row).map_err(Failure::internal)?.entry {
+        Some(Entry::Post(post)) if post.author_id == author.get() => Ok(Some(id)),
+        Some(Entry::Tombstone(gone)) if gone.author_id == author.get() => Err(Rejection::Deleted.into()),
+        // An object belongs to one actor for ever; whoever says otherwise is not believed.
+        Some(_) => Err(Rejection::BadObjectId.into()),
+        None => Ok(None),
+    }
+}
+
+/// The first free id for something from elsewhere: at its date, counted up from a hash of its ActivityPub id.
+pub(super) async fn free_remote_id(round: &Round, uri: &str, published: Millis) -> Result<Id, Failure> {
+    let candidates = Id::remote_candidates(uri, published, round.now(), round.log().shard);
+    for id in candidates {
+        if round.row(&tables::ENTRIES, tables::id(id.get()), Bytes::new()).await?.is_none() {
+            return Ok(id);
+        }
+    }
+    Err(Failure::unavailable(
+        "MOMENT_FULL",
+        "Too many posts claim this moment. Nothing was changed.",
+        std::time::Duration::from_secs(60),
+    ))
+}
