@@ -45,6 +45,9 @@ enum Change {
     Nothing,
 }
 
+/// The subscription is over: its client left, or may not look any more.
+struct Ended;
+
 type Changes = BoxStream<'static, Result<(Bytes, Change), tonic::Status>>;
 
 /// A subscription that runs until its client leaves, or it may not look any more.
@@ -71,15 +74,11 @@ impl Feed {
         let mut pause = FIRST_PAUSE;
         loop {
             match self.watch(&cursor).await {
-                Ok(changes) => {
-                    let before = cursor.clone();
-                    if self.drain(changes, &mut cursor).await.is_err() {
-                        return;
-                    }
-                    if cursor != before {
-                        pause = FIRST_PAUSE;
-                    }
-                }
+                Ok(changes) => match self.drain(changes, &mut cursor).await {
+                    Ok(0) => {}
+                    Ok(_) => pause = FIRST_PAUSE,
+                    Err(Ended) => return,
+                },
                 Err(status) if is_final(&status) => return,
                 Err(status) => tracing::debug!(code = ?status.code(), "a watch could not be opened"),
             }
@@ -106,8 +105,9 @@ impl Feed {
         Ok(stream.map(|told| told.map(|told| (Bytes::new(), of_public(told)))).boxed())
     }
 
-    /// Hands everything on until the watch ends. `Err` if it must not be opened again.
-    async fn drain(&self, changes: Changes, cursor: &mut Bytes) -> Result<(), ()> {
+    /// Hands everything on until the watch ends; how many changes that were.
+    async fn drain(&self, changes: Changes, cursor: &mut Bytes) -> Result<usize, Ended> {
+        let mut handed = 0;
         let mut chunks = changes.ready_chunks(TOGETHER);
         while let Some(chunk) = chunks.next().await {
             let mut ready = Vec::new();
@@ -116,7 +116,9 @@ impl Feed {
             for told in chunk {
                 match told {
                     Ok((at, change)) => {
-                        reached = at;
+                        if !at.is_empty() {
+                            reached = at;
+                        }
                         ready.push(change);
                     }
                     Err(status) => end = Some(status),
@@ -125,21 +127,22 @@ impl Feed {
             match self.shape(&ready).await {
                 Ok(events) => {
                     for event in events {
-                        self.events.send(event).await.map_err(|_| ())?;
+                        self.events.send(event).await.map_err(|_| Ended)?;
                     }
+                    handed += ready.len();
                     *cursor = reached;
                 }
                 // Not shown yet: the watch is opened again at the old place.
-                Err(problem) if problem.status.is_server_error() => return Ok(()),
-                Err(_) => return Err(()),
+                Err(problem) if problem.status.is_server_error() => return Ok(handed),
+                Err(_) => return Err(Ended),
             }
             match end {
-                Some(status) if is_final(&status) => return Err(()),
-                Some(_) => return Ok(()),
+                Some(status) if is_final(&status) => return Err(Ended),
+                Some(_) => return Ok(handed),
                 None => {}
             }
         }
-        Ok(())
+        Ok(handed)
     }
 
     async fn shape(&self, changes: &[Change]) -> Result<Vec<Event>, Problem> {

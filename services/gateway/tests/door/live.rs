@@ -45,7 +45,7 @@ async fn server_sent_events() {
     assert_eq!(response.headers()["content-type"], "text/event-stream");
     watched(&client).await;
     for told in [entry(secret), entry(id), gone(7)] {
-        client.world.live.send(told).unwrap();
+        client.world.live.send(Some(told)).unwrap();
     }
     let mut body = response.into_body();
     let mut text = String::new();
@@ -61,6 +61,33 @@ async fn server_sent_events() {
         (status["id"].as_str(), status["content"].as_str()),
         (Some(id.to_string().as_str()), Some("<p>live</p>"))
     );
+}
+
+#[tokio::test]
+async fn a_broken_watch_goes_on_where_it_stopped() {
+    let client = client();
+    let (alice, token) = client.world.member("alice", "read");
+    let (first, second) = {
+        let mut state = client.world.state();
+        (state.post(alice, "first", Visibility::Public), state.post(alice, "second", Visibility::Public))
+    };
+    let request = Client::request(Method::GET, "/api/v1/streaming/user", &token).body(Body::empty()).unwrap();
+    let mut body = client.router.clone().oneshot(request).await.unwrap().into_body();
+    watched(&client).await;
+    client.world.live.send(Some(entry(first))).unwrap();
+    client.world.live.send(None).unwrap();
+    while client.world.state().cursors.len() < 2 {
+        tokio::task::yield_now().await;
+    }
+    client.world.live.send(Some(entry(second))).unwrap();
+    let mut text = String::new();
+    while !text.contains("second") {
+        let frame =
+            tokio::time::timeout(Duration::from_secs(5), body.frame()).await.unwrap().unwrap().unwrap();
+        text.push_str(std::str::from_utf8(frame.data_ref().unwrap()).unwrap());
+    }
+    assert_eq!(text.matches("event: update").count(), 2);
+    assert_eq!(client.world.state().cursors, [Vec::new(), first.to_be_bytes().to_vec()]);
 }
 
 #[tokio::test]
@@ -120,7 +147,7 @@ async fn one_socket_several_subscriptions_until_the_token_ends() {
     assert!(refused.contains("no such stream"), "{refused}");
     socket.send(says(json!({"type": "subscribe", "stream": "user"}))).await.unwrap();
     watched(&client).await;
-    client.world.live.send(entry(id)).unwrap();
+    client.world.live.send(Some(entry(id))).unwrap();
     let told: Value =
         serde_json::from_str(&socket.next().await.unwrap().unwrap().into_text().unwrap()).unwrap();
     assert_eq!((told["stream"][0].as_str(), told["event"].as_str()), (Some("user"), Some("update")));

@@ -38,12 +38,19 @@ impl timeline_service_server::TimelineService for World {
     }
 
     async fn watch_home(&self, request: Request<WatchHomeRequest>) -> Answer<Self::WatchHomeStream> {
-        let viewer = request.into_inner().options.unwrap().viewer_id;
-        if !self.at("watch_home").accounts.contains_key(&viewer) {
+        let request = request.into_inner();
+        let mut state = self.at("watch_home");
+        if !state.accounts.contains_key(&request.options.unwrap().viewer_id) {
             return Err(status(ErrorCode::Unauthenticated, "GONE", "No."));
         }
         let told = BroadcastStream::new(self.live.subscribe());
-        Ok(Response::new(told.map(|one| one.map_err(|_| Status::unavailable("behind"))).boxed()))
+        state.cursors.push(request.cursor.to_vec());
+        let told = told.map(|one| one.ok().flatten().ok_or_else(|| Status::unavailable("the slot moves")));
+        let told = told.scan(false, |broken, one| {
+            let over = std::mem::replace(broken, one.is_err());
+            std::future::ready((!over).then_some(one))
+        });
+        Ok(Response::new(told.boxed()))
     }
 
     async fn watch_public(&self, _: Request<WatchPublicRequest>) -> Answer<Self::WatchPublicStream> {

@@ -56,12 +56,15 @@ pub struct State {
     pub told: Vec<Position>,
     /// Positions that the last read carried.
     pub at_least: Vec<Position>,
+    /// Cursors with which watches were opened.
+    pub cursors: Vec<Vec<u8>>,
 }
 
 #[derive(Clone)]
 pub struct World {
     state: Arc<Mutex<State>>,
-    pub live: broadcast::Sender<timelines::WatchHomeResponse>,
+    /// What watches tell; `None` breaks them.
+    pub live: broadcast::Sender<Option<timelines::WatchHomeResponse>>,
 }
 
 pub fn status(code: ErrorCode, reason: &'static str, words: &str) -> Status {
