@@ -127,22 +127,22 @@ impl Health {
         self.0.changes.send_replace(());
     }
 
-    /// The heart. To be run as a task among the others, since it shows that tasks are run.
+    /// The heart, until the process stops. To be run as a task among the others, since it shows that tasks are run.
     pub fn heart(&self) -> impl Future<Output = ()> + Send + use<> {
-        let health = self.clone();
+        let (health, stop) = (self.clone(), self.0.shutdown.stopping());
         async move {
             let mut beats = tokio::time::interval(BEAT);
-            loop {
-                beats.tick().await;
+            while stop.run_until_cancelled(beats.tick()).await.is_some() {
                 *health.0.beat.lock() = Instant::now();
             }
         }
     }
 
-    /// Whether the process runs its tasks.
+    /// Whether the process runs its tasks. One that ends counts as alive: its end has limits of its own, and killing
+    /// it early would only lose what it is about to finish.
     #[must_use]
     pub fn alive(&self) -> bool {
-        self.0.beat.lock().elapsed() < SILENCE
+        self.0.shutdown.phase() >= Phase::Stopping || self.0.beat.lock().elapsed() < SILENCE
     }
 
     /// Whether everything that the start waits for has come.
@@ -364,6 +364,11 @@ mod tests {
         shutdown.begin(Cause::Asked);
         shutdown.reached(Phase::Draining).await;
         assert!(!health.ready() && health.alive());
+        let heart = tokio::spawn(health.heart());
+        shutdown.reached(Phase::Stopping).await;
+        heart.await.unwrap();
+        tokio::time::sleep(SILENCE).await;
+        assert!(health.alive());
     }
 
     #[tokio::test(start_paused = true)]

@@ -10,6 +10,7 @@ pub mod server;
 pub mod shutdown;
 pub mod status;
 pub mod telemetry;
+pub mod tls;
 pub mod transport;
 
 pub use clock::{SystemClock, SystemRandom};

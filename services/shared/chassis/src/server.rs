@@ -3,6 +3,7 @@
 //! Every listener of P92 goes through here, so that what a slow or hostile peer can hold is bounded in one place. It
 //! refuses to know what is served, and who the peer is beyond its address.
 
+use crate::tls::Credentials;
 use axum::extract::ConnectInfo;
 use axum::serve::Listener;
 use bytes::Bytes;
@@ -20,6 +21,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::transport::server::TcpConnectInfo;
@@ -67,8 +69,29 @@ impl Limits {
 /// calls it bounds that wait; dropped, it closes what is still open.
 ///
 /// `service` is an `axum::Router` or a `transport::Guarded` gRPC server behind `grpc`.
-pub async fn serve<L, S, B>(mut listener: L, service: S, limits: Limits, stop: CancellationToken)
+pub async fn serve<L, S, B>(listener: L, service: S, limits: Limits, stop: CancellationToken)
 where
+    L: Listener,
+    L::Io: Peer,
+    S: Service<Request<axum::body::Body>, Response = Response<B>, Error = Infallible>
+        + Clone
+        + Send
+        + 'static,
+    S::Future: Send + 'static,
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    serve_secured(listener, service, limits, stop, None).await;
+}
+
+/// The same over mutual TLS, if there are credentials.
+pub async fn serve_secured<L, S, B>(
+    mut listener: L,
+    service: S,
+    limits: Limits,
+    stop: CancellationToken,
+    credentials: Option<Credentials>,
+) where
     L: Listener,
     L::Io: Peer,
     S: Service<Request<axum::body::Body>, Response = Response<B>, Error = Infallible>
@@ -91,7 +114,7 @@ where
             accepted = accepted => accepted,
             () = stop.cancelled() => break,
         };
-        let connection = connection(io, service.clone(), limits, stop.clone());
+        let connection = connection(io, service.clone(), limits, stop.clone(), credentials.clone());
         let closed = closed.clone();
         tasks.spawn(async move {
             tokio::select! { () = connection => {}, () = closed.cancelled() => {} }
@@ -124,9 +147,14 @@ where
     server.map_request(|request: Request<axum::body::Body>| request.map(tonic::body::Body::new))
 }
 
-/// One peer, until it or we have had enough.
-async fn connection<I, S, B>(io: I, service: S, limits: Limits, stop: CancellationToken)
-where
+/// One peer, from its first byte on.
+async fn connection<I, S, B>(
+    io: I,
+    service: S,
+    limits: Limits,
+    stop: CancellationToken,
+    credentials: Option<Credentials>,
+) where
     I: Peer,
     S: Service<Request<axum::body::Body>, Response = Response<B>, Error = Infallible>
         + Clone
@@ -137,7 +165,35 @@ where
     B::Error: Into<BoxError>,
 {
     io.prepare();
-    let (peer, local) = io.addresses();
+    let addresses = io.addresses();
+    let Some(credentials) = credentials else {
+        return converse(io, addresses, service, limits, stop).await;
+    };
+    let handshake = TlsAcceptor::from(credentials.server()).accept(io);
+    match tokio::time::timeout(limits.patience, handshake).await {
+        Ok(Ok(io)) => converse(io, addresses, service, limits, stop).await,
+        Ok(Err(error)) => tracing::warn!(error = %error, "a peer could not show who it is"),
+        Err(_elapsed) => {}
+    }
+}
+
+/// One peer, until it or we have had enough.
+async fn converse<I, S, B>(
+    io: I,
+    (peer, local): (Option<SocketAddr>, Option<SocketAddr>),
+    service: S,
+    limits: Limits,
+    stop: CancellationToken,
+) where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: Service<Request<axum::body::Body>, Response = Response<B>, Error = Infallible>
+        + Clone
+        + Send
+        + 'static,
+    S::Future: Send + 'static,
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
     let spoke = Arc::new(AtomicBool::new(false));
     let service = service.map_request({
         let spoke = Arc::clone(&spoke);

@@ -38,3 +38,9 @@ pub use duration::{HumanDuration, NotADuration};
 pub use layers::{Loaded, Loader, Origin, Problem, Problems};
 pub use print::print;
 pub use secret::{REDACTED, Secret};
+
+/// The environment of this process. What is not text is no setting of ours, and is passed over.
+pub fn process_environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}

@@ -8,6 +8,7 @@
 use super::BoxError;
 use super::peers::Peers;
 use super::reach::{Connector, Target};
+use crate::tls::Credentials;
 use bytes::Bytes;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Request, Response, Uri};
@@ -63,28 +64,38 @@ impl Network {
         if names.is_empty() {
             return Err(BadAddress(String::new()));
         }
-        Ok(Self::over(Connector::default(), Peers::named(names)))
+        Ok(Self::over(Peers::named(names)))
+    }
+
+    /// The same way, spoken over mutual TLS.
+    #[must_use]
+    pub fn with_credentials(self, credentials: Option<Credentials>) -> Self {
+        Self { client: client(&self.peers, credentials), ..self }
     }
 
     /// The way to a process on this machine that listens on a socket in the file system.
     #[must_use]
     pub fn socket(path: impl Into<std::path::PathBuf>) -> Self {
-        Self::over(Connector::default(), Peers::fixed(Target::Socket(path.into())))
+        Self::over(Peers::fixed(Target::Socket(path.into())))
     }
 
-    fn over(connector: Connector, peers: Peers) -> Self {
-        let client = Client::builder(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .pool_timer(TokioTimer::new())
-            .http2_only(true)
-            .http2_initial_stream_window_size(STREAM_WINDOW)
-            .http2_initial_connection_window_size(CONNECTION_WINDOW)
-            .http2_keep_alive_interval(KEEPALIVE)
-            .http2_keep_alive_timeout(PATIENCE)
-            .http2_keep_alive_while_idle(true)
-            .build(connector);
-        Self { client, peers: Arc::new(peers) }
+    fn over(peers: Peers) -> Self {
+        let peers = Arc::new(peers);
+        Self { client: client(&peers, None), peers }
     }
+}
+
+fn client(peers: &Arc<Peers>, credentials: Option<Credentials>) -> Client<Connector, Shared> {
+    Client::builder(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .pool_timer(TokioTimer::new())
+        .http2_only(true)
+        .http2_initial_stream_window_size(STREAM_WINDOW)
+        .http2_initial_connection_window_size(CONNECTION_WINDOW)
+        .http2_keep_alive_interval(KEEPALIVE)
+        .http2_keep_alive_timeout(PATIENCE)
+        .http2_keep_alive_while_idle(true)
+        .build(Connector { peers: Arc::clone(peers), credentials })
 }
 
 /// No address answered, and why the last one did not.

@@ -35,13 +35,15 @@ struct State {
 #[derive(Debug)]
 struct Peer {
     target: Target,
+    /// The name that it was found by, which its certificate has to carry.
+    host: Arc<str>,
     failures: u32,
     rests_until: Option<Instant>,
 }
 
 impl Peer {
-    const fn new(target: Target) -> Self {
-        Self { target, failures: 0, rests_until: None }
+    fn new(target: Target, host: &str) -> Self {
+        Self { target, host: host.into(), failures: 0, rests_until: None }
     }
 }
 
@@ -53,7 +55,7 @@ impl Peers {
 
     /// One place that never moves.
     pub(super) fn fixed(target: Target) -> Self {
-        let state = State { peers: vec![Peer::new(target)], ..State::default() };
+        let state = State { peers: vec![Peer::new(target, "")], ..State::default() };
         Self { names: Vec::new(), state: Mutex::new(state), asking: tokio::sync::Mutex::default() }
     }
 
@@ -91,7 +93,7 @@ impl Peers {
         let mut failed = None;
         for (host, port) in &self.names {
             match tokio::time::timeout(RESOLVER, tokio::net::lookup_host((host.as_str(), *port))).await {
-                Ok(Ok(addresses)) => found.extend(addresses.map(Target::Address)),
+                Ok(Ok(addresses)) => found.extend(addresses.map(|address| (Target::Address(address), host))),
                 Ok(Err(error)) => failed = Some(error),
                 Err(elapsed) => failed = Some(elapsed.into()),
             }
@@ -100,11 +102,11 @@ impl Peers {
         state.asked = Some(Instant::now());
         // Half an answer takes nobody away: a resolver in trouble must not empty the list.
         if failed.is_none() {
-            state.peers.retain(|peer| found.contains(&peer.target));
+            state.peers.retain(|peer| found.iter().any(|(target, _)| *target == peer.target));
         }
-        for target in found {
+        for (target, host) in found {
             if !state.peers.iter().any(|peer| peer.target == target) {
-                state.peers.push(Peer::new(target));
+                state.peers.push(Peer::new(target, host));
             }
         }
         failed
@@ -130,6 +132,12 @@ impl Peers {
         let (n, target) = chosen?;
         state.turn = n + 1;
         Some(target)
+    }
+
+    /// The name by which a server was found.
+    pub(super) fn host_of(&self, target: &Target) -> Option<Arc<str>> {
+        let state = self.state.lock();
+        state.peers.iter().find(|peer| peer.target == *target).map(|peer| Arc::clone(&peer.host))
     }
 
     /// It answered.
@@ -167,7 +175,7 @@ mod tests {
     }
 
     fn peers(ports: &[u16]) -> Peers {
-        let peers = ports.iter().map(|port| Peer::new(target(*port))).collect();
+        let peers = ports.iter().map(|port| Peer::new(target(*port), "localhost")).collect();
         Peers {
             names: Vec::new(),
             state: Mutex::new(State { peers, ..State::default() }),

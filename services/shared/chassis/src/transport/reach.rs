@@ -3,6 +3,8 @@
 //! It refuses to know names: they are asked elsewhere, and what arrives here is an address.
 
 use super::BoxError;
+use super::peers::Peers;
+use crate::tls::Credentials;
 use http::Uri;
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
@@ -11,10 +13,13 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::ServerName;
 use tower::Service;
 
 /// Within one network a connection takes milliseconds or never comes.
@@ -57,9 +62,12 @@ impl Target {
     }
 }
 
-/// Opens connections.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Connector {}
+/// Opens connections, secured if this process has credentials.
+#[derive(Clone, Debug)]
+pub(super) struct Connector {
+    pub(super) peers: Arc<Peers>,
+    pub(super) credentials: Option<Credentials>,
+}
 
 impl Service<Uri> for Connector {
     type Response = TokioIo<Wire>;
@@ -71,15 +79,35 @@ impl Service<Uri> for Connector {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
+        let this = self.clone();
         Box::pin(async move {
             let target = Target::of(&uri).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
-            let wire = tokio::time::timeout(PATIENCE, open(target)).await.map_err(io::Error::from)??;
+            let open = async {
+                let wire = open(&target).await?;
+                match (&this.credentials, target) {
+                    // A socket in the file system is guarded by its permissions.
+                    (None, _) | (_, Target::Socket(_)) => Ok(wire),
+                    (Some(credentials), target) => {
+                        secure(credentials, this.peers.host_of(&target), wire).await
+                    }
+                }
+            };
+            let wire = tokio::time::timeout(PATIENCE, open).await.map_err(io::Error::from)??;
             Ok(TokioIo::new(wire))
         })
     }
 }
 
-async fn open(target: Target) -> io::Result<Wire> {
+/// The server shows a certificate for the name by which it was found, and we show ours.
+async fn secure(credentials: &Credentials, host: Option<Arc<str>>, wire: Wire) -> io::Result<Wire> {
+    let name = host
+        .and_then(|host| ServerName::try_from(host.to_string()).ok())
+        .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+    let stream = TlsConnector::from(credentials.client()).connect(name, wire).await?;
+    Ok(Wire(Box::new(stream)))
+}
+
+async fn open(target: &Target) -> io::Result<Wire> {
     Ok(match target {
         Target::Address(address) => {
             let stream = TcpStream::connect(address).await?;

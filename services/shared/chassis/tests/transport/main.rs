@@ -8,6 +8,7 @@
 mod probe;
 mod restart;
 mod shapes;
+mod tls;
 
 use p92_chassis::status::from_status;
 use p92_chassis::transport::{self, Guarded, Rules};

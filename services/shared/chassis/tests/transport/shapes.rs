@@ -48,6 +48,11 @@ impl Shape {
         Self { name: "socket", probe, transport, _stop: Some(stop.drop_guard()), _directory: Some(directory) }
     }
 
+    /// By a way made elsewhere, which needs these files.
+    pub fn over(name: &'static str, probe: Probe, transport: Transport, files: tempfile::TempDir) -> Self {
+        Self { name, probe, transport, _stop: None, _directory: Some(files) }
+    }
+
     /// The same server by a changed way.
     pub fn with(&self, change: impl FnOnce(Transport) -> Transport) -> Self {
         let transport = change(self.transport.clone());
@@ -90,7 +95,12 @@ impl Shape {
 pub async fn shapes() -> Vec<Shape> {
     let (local, tcp, socket) = (Probe::new(), Probe::new(), Probe::new());
     let guarded = Guarded::new(tcp.server(), Rules::INTERNAL);
-    let shapes = vec![Shape::local(local), Shape::served(tcp, guarded).await, Shape::socket(socket).await];
+    let shapes = vec![
+        Shape::local(local),
+        Shape::served(tcp, guarded).await,
+        Shape::socket(socket).await,
+        crate::tls::shape(Probe::new()).await,
+    ];
     for shape in &shapes {
         shape.probe.reached_by(shape.transport.clone());
     }

@@ -7,34 +7,18 @@
 //! While it drains, whoever sends traffic learns that it is not ready, and what was sent meanwhile is still answered:
 //! that is what makes a restart lose no request. A second signal ends at once. It refuses to know what the work is.
 
+mod times;
+
+pub use times::{ShutdownConfig, Times};
+
 use futures::future::BoxFuture;
 use futures::stream::{Stream, StreamExt as _};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-
-/// How long each part of the end may take.
-#[derive(Clone, Copy, Debug)]
-pub struct Times {
-    /// Serving on while nobody is sent here any more.
-    pub drain: Duration,
-    /// What is under way ends.
-    pub work: Duration,
-    /// Each of the last steps.
-    pub step: Duration,
-}
-
-impl Times {
-    /// Behind a load balancer: endpoints are told with a delay.
-    pub const CLUSTER: Self =
-        Self { drain: Duration::from_secs(5), work: Duration::from_secs(20), step: Duration::from_secs(5) };
-    /// Alone: whoever pressed Ctrl-C waits.
-    pub const ALONE: Self = Self { drain: Duration::ZERO, ..Self::CLUSTER };
-}
 
 /// How far the end has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -79,6 +63,24 @@ impl Outcome {
             // 128 + SIGINT, as shells say it.
             Self::Forced => 130,
         }
+    }
+}
+
+/// How a part of the process may end: with nothing to say, or with an error.
+pub trait Ended: 'static {
+    /// What it failed with, if it did, with all causes.
+    fn failure(self) -> Option<String>;
+}
+
+impl Ended for () {
+    fn failure(self) -> Option<String> {
+        None
+    }
+}
+
+impl<E: Into<Box<dyn std::error::Error + Send + Sync>> + 'static> Ended for Result<(), E> {
+    fn failure(self) -> Option<String> {
+        self.err().map(|error| crate::status::chain(error.into().as_ref()))
     }
 }
 
@@ -180,20 +182,21 @@ impl Shutdown {
     /// that is silently missing is worse than a restart.
     pub fn spawn<F>(&self, name: &'static str, work: F)
     where
-        F: Future<Output = Result<(), Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
+        F: Future + Send + 'static,
+        F::Output: Ended + Send,
     {
         let task = tokio::spawn(work);
         let this = self.clone();
         tokio::spawn(self.wait_for(name, async move {
-            let ended = match task.await {
-                Ok(Ok(())) => "ended".to_owned(),
-                Ok(Err(error)) => format!("failed: {}", crate::status::chain(error.as_ref())),
-                Err(_) => "panicked".to_owned(),
+            let failed = match task.await {
+                Ok(output) => output.failure().map(|error| format!("failed: {error}")),
+                Err(_) => Some("panicked".to_owned()),
             };
             if this.phase() < Phase::Stopping {
-                this.begin(Cause::Failed(format!("{name} {ended}")));
-            } else if ended != "ended" {
-                tracing::error!(part = name, ended, "a part did not stop cleanly");
+                let how = failed.as_deref().unwrap_or("ended by itself");
+                this.begin(Cause::Failed(format!("{name} {how}")));
+            } else if let Some(failed) = failed {
+                tracing::error!(part = name, failed, "a part did not stop cleanly");
             }
         }));
     }
@@ -322,6 +325,7 @@ pub fn signals() -> std::io::Result<impl Stream<Item = Signal>> {
 mod tests {
     use super::*;
     use futures::channel::mpsc;
+    use std::time::Duration;
     use tokio::time::Instant;
 
     /// A process whose signals the test sends, and what it did, when.
@@ -438,7 +442,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_part_that_ends_by_itself_ends_the_process() {
         let process = Process::new(Times::ALONE);
-        process.shutdown.spawn("reader", async { Err("the disk is gone".into()) });
+        process.shutdown.spawn("reader", async { Err::<(), _>("the disk is gone") });
         assert_eq!(process.end.await.unwrap(), (Outcome::Unclean, Duration::ZERO));
     }
 
@@ -448,7 +452,6 @@ mod tests {
         let stopping = process.shutdown.stopping();
         process.shutdown.spawn("reader", async move {
             stopping.cancelled().await;
-            Ok(())
         });
         process.signal();
         assert_eq!(process.end.await.unwrap(), (Outcome::Clean, Duration::from_secs(5)));
