@@ -7,7 +7,7 @@ use crate::domain::window::Window;
 use crate::error;
 use crate::tables::{self, Scope};
 use futures::future::try_join_all;
-use p92_kernel::{Failure, Id, Shard};
+use p92_kernel::{Failure, Shard};
 use p92_proto::event::v1::ReadOptions;
 use p92_proto::timelines::v1::PublicPostRow;
 use p92_storage::{Direction, KeyReader, Range};
@@ -146,37 +146,32 @@ impl App {
     /// Public posts within a window, newest first.
     async fn public_rows(&self, scope: Scope, window: &Window) -> Result<Vec<Found>, Failure> {
         let mut found = Vec::new();
-        let (mut below, mut above) = (window.below, window.above);
-        while found.len() < window.limit {
-            let Some((day, shards)) = self.next_day(scope, below, above, window.nearest).await? else {
-                break;
-            };
+        let mut first = if window.above == 0 { 0 } else { tables::day_of(window.above) };
+        let mut last =
+            if window.below > i64::MAX as u64 { u64::MAX - 1 } else { tables::day_of(window.below) };
+        while found.len() < window.limit && first <= last {
+            let Some((day, shards)) = self.next_day(scope, first, last, window.nearest).await? else { break };
             let lists = shards.into_iter().map(|shard| self.public_day(scope, day, shard, window));
-            let rows: Vec<Found> = try_join_all(lists).await?.into_iter().flatten().collect();
-            found.extend(rows);
-            let first_of = |day: u64| Id::floor_of(p92_kernel::Millis(day.saturating_mul(86_400_000))).get();
+            found.extend(try_join_all(lists).await?.into_iter().flatten());
             if window.nearest {
-                above = first_of(day + 1).saturating_sub(1).max(above.saturating_add(1));
+                first = day + 1;
+            } else if day == 0 {
+                break;
             } else {
-                below = first_of(day);
+                last = day - 1;
             }
         }
         Ok(window.cut(found, |post| post.id))
     }
 
-    /// The next day within bounds that has posts, and in which shards.
+    /// The next day of these that has posts, and in which shards.
     async fn next_day(
         &self,
         scope: Scope,
-        below: u64,
-        above: u64,
+        first: u64,
+        last: u64,
         upwards: bool,
     ) -> Result<Option<(u64, Vec<Shard>)>, Failure> {
-        if below <= above.saturating_add(1) {
-            return Ok(None);
-        }
-        let first = if above == 0 { 0 } else { tables::day_of(above + 1) };
-        let last = if below > i64::MAX as u64 { u64::MAX - 1 } else { tables::day_of(below - 1) };
         let range = Range {
             from: Some(tables::day_and_shard(first, Shard(0))),
             to: Some(tables::day_and_shard(last.saturating_add(1), Shard(0))),

@@ -143,8 +143,7 @@ impl HomeWatch {
             page.reverse();
             for entry in page {
                 self.remember(entry.id, entry.post);
-                let message = self.message(Sent::Entry(entry_to_wire(&entry)));
-                self.first.push_back(message);
+                self.first.push_back(without_cursor(Sent::Entry(entry_to_wire(&entry))));
             }
         }
         if notifications_after != 0 {
@@ -154,8 +153,7 @@ impl HomeWatch {
             page.reverse();
             for notification in page {
                 self.remember(notification.id, 0);
-                let message = self.message(Sent::Notification(notification));
-                self.first.push_back(message);
+                self.first.push_back(without_cursor(Sent::Notification(notification)));
             }
         }
         Ok(())
@@ -184,16 +182,24 @@ impl HomeWatch {
                 return Err(Failure::invalid("cursor", "CURSOR_TOO_OLD", "Open the stream anew."));
             }
             let groups = read_groups(&platform, log, from, None).await;
-            let groups = groups.map_err(p92_eventlog::error::store_failure)?;
-            for event in
-                groups.iter().flat_map(|group| &group.events).filter(|event| event.position.seq <= upto)
-            {
-                for what in self.signals(event)? {
-                    let signal = Signal { log, seq: event.position.seq, what };
-                    if let Some(message) = self.heed(&signal).await? {
-                        self.first.push_back(message);
-                    }
+            for group in groups.map_err(p92_eventlog::error::store_failure)? {
+                for event in group.events.iter().filter(|event| event.position.seq <= upto) {
+                    self.replay_event(event).await?;
                 }
+                if group.last_seq() <= upto {
+                    self.ends.insert(log, group.last_seq());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn replay_event(&mut self, event: &p92_eventlog::Recorded) -> Result<(), Failure> {
+        let log = p92_eventlog::progress::log_of(event.position);
+        for what in self.signals(event)? {
+            let signal = Signal { log, seq: event.position.seq, what };
+            if let Some(message) = self.heed(&signal).await? {
+                self.first.push_back(message);
             }
         }
         Ok(())
@@ -340,7 +346,7 @@ impl HomeWatch {
     async fn notification(&self, note: &proto::Notification) -> Result<Option<proto::Notification>, Failure> {
         let standings = self.app.clients.standings(&self.question(), [note.account_id]).await?;
         let shown = standings.get(&note.account_id).is_some_and(|standing| standing.notifies);
-        Ok(shown.then(|| *note))
+        Ok(shown.then_some(*note))
     }
 
     /// Whoever is suspended or gone watches no more.
@@ -350,6 +356,11 @@ impl HomeWatch {
         let gone = standings.get(&self.options.viewer_id).is_none_or(|standing| standing.barred);
         if gone { Err(error::no_viewer()) } else { Ok(()) }
     }
+}
+
+/// A part of what was before: whoever breaks off in it begins again with the ids that he knows.
+const fn without_cursor(change: Sent) -> proto::WatchHomeResponse {
+    proto::WatchHomeResponse { cursor: bytes::Bytes::new(), change: Some(change) }
 }
 
 /// One open watch on a public or tag timeline.
