@@ -178,10 +178,11 @@ impl App {
 
     /// Learns every boost of posts whose boosts are not all known.
     pub(crate) async fn learn_boosts(&self, viewer: u64, posts: &[u64]) -> Result<(), Failure> {
+        let asked = self.holder.memory.ask();
         let question = self.holder.question(viewer);
         for post in posts {
             let boosts = self.clients.boosts(&question, *post, u64::MAX).await?;
-            self.holder.memory.learn_boosts(*post, &boosts);
+            self.holder.memory.learn_boosts(*post, &boosts, asked);
         }
         Ok(())
     }

@@ -3,9 +3,9 @@
 use super::entry::{Entry, Key, Reply, Visibility};
 use super::home::{Follow, boost_counts, has_place};
 use super::memory::page::Answer;
-use super::memory::partition::{Moment, Ticket};
+use super::memory::partition::Moment;
 use super::memory::recent::Facts;
-use super::memory::{Bounds, Candidate, Change, Delivery, Memory, Patch};
+use super::memory::{Bounds, Candidate, Change, Delivery, Memory, Patch, Ticket};
 use super::merge::{Merge, Need, Relations, concerns};
 use super::window::Window;
 use proptest::prelude::*;
@@ -327,7 +327,7 @@ impl Run {
                     for post in posts {
                         let boosts = self.world.boosts.iter().filter(|(_, (of, _))| *of == post);
                         let boosts: Vec<(u64, u64)> = boosts.map(|(id, (_, by))| (*id, *by)).collect();
-                        self.memory.learn_boosts(post, &boosts);
+                        self.memory.learn_boosts(post, &boosts, self.memory.ask());
                     }
                 }
                 Answer::Unfilled | Answer::Busy | Answer::Past => return None,

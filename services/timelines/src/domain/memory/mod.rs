@@ -12,9 +12,9 @@ pub mod ring;
 
 use super::entry::{Key, Visibility};
 use parking_lot::RwLock;
-use partition::{Local, Partition, Ticket};
+use partition::{Local, Partition};
 use people::{People, Person};
-use recent::{Facts, Recent};
+use recent::{Asked, Facts, Recent};
 
 /// Followers served before somebody else gets a turn.
 pub const CHUNK: usize = 1_000;
@@ -130,7 +130,15 @@ pub struct Patch {
     pub followed: u64,
     /// Nothing below this id is needed.
     pub floor: u64,
-    ticket: Ticket,
+    ticket: partition::Ticket,
+    asked: Asked,
+}
+
+/// A ring that waits for what was before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ticket {
+    ring: partition::Ticket,
+    asked: Asked,
 }
 
 /// What a change leaves to be done.
@@ -277,12 +285,12 @@ impl Memory {
     }
 
     fn followed(&self, follower: u64, followed: u64, boosts: bool) -> Option<Patch> {
-        let person = self.person(followed);
+        let (person, asked) = (self.person(followed), self.recent.read().ask());
         let begun = self.at_user(follower, |partition, local| {
             partition.follow(local, person, boosts).then(|| partition.begin_patch(local)).flatten()
         });
         let (ticket, floor) = begun.flatten()?;
-        Some(Patch { viewer: follower, followed, floor, ticket })
+        Some(Patch { viewer: follower, followed, floor, ticket, asked })
     }
 
     /// Brings a delivery on by about [`CHUNK`] followers. True if more is to be done. `watched` learns which watching
@@ -344,37 +352,51 @@ impl Memory {
 
     /// Gives a user a ring; what was before is to be brought by [`Memory::end_fill`].
     pub fn begin_fill(&self, viewer: u64, minute: u16) -> Option<Ticket> {
-        self.at_user(viewer, |partition, local| partition.begin_fill(local, minute))
+        let asked = self.recent.read().ask();
+        let ring = self.at_user(viewer, |partition, local| partition.begin_fill(local, minute))?;
+        Some(Ticket { ring, asked })
     }
 
     /// Brings what was before the ring: candidates, newest first, and whether these are all.
     pub fn end_fill(&self, viewer: u64, ticket: Ticket, candidates: &[Candidate], whole: bool) {
-        let keys = self.learn_all(candidates);
-        self.at_user(viewer, |partition, local| partition.end_fill(local, ticket, &keys, whole));
+        let Some(keys) = self.learn_all(candidates, ticket.asked) else { return self.drop_ring(viewer) };
+        self.at_user(viewer, |partition, local| partition.end_fill(local, ticket.ring, &keys, whole));
     }
 
     /// Brings the past of somebody newly followed.
     pub fn end_patch(&self, patch: &Patch, candidates: &[Candidate]) {
-        let keys = self.learn_all(candidates);
+        let Some(keys) = self.learn_all(candidates, patch.asked) else { return self.drop_ring(patch.viewer) };
         self.at_user(patch.viewer, |partition, local| partition.end_patch(local, patch.ticket, &keys));
     }
 
-    fn learn_all(&self, candidates: &[Candidate]) -> Vec<Key> {
+    /// Learns candidates; `None` if so much has happened since they were asked for that they are not believed.
+    fn learn_all(&self, candidates: &[Candidate], asked: Asked) -> Option<Vec<Key>> {
         for candidate in candidates {
-            self.learn(candidate.post, &candidate.facts, false);
+            let facts = candidate.facts.map(|account| self.person(account));
+            let by = self.person(candidate.by);
+            let mut recent = self.recent.write();
+            if !recent.believes(asked) {
+                return None;
+            }
+            recent.learn_asked(candidate.post, &facts, asked);
             if candidate.key.is_boost() {
-                let person = self.person(candidate.by);
-                self.recent.write().learn_boost(candidate.key.id(), candidate.post, person);
+                recent.learn_boost(candidate.key.id(), candidate.post, by);
             }
         }
-        candidates.iter().map(|candidate| candidate.key).collect()
+        Some(candidates.iter().map(|candidate| candidate.key).collect())
     }
 
-    /// Learns every boost of a post that stands, as ids and boosters.
-    pub fn learn_boosts(&self, post: u64, boosts: &[(u64, u64)]) {
+    /// Posting is about to be asked for boosts.
+    #[must_use]
+    pub fn ask(&self) -> Asked {
+        self.recent.read().ask()
+    }
+
+    /// Learns every boost of a post that stood when posting was asked, as ids and boosters.
+    pub fn learn_boosts(&self, post: u64, boosts: &[(u64, u64)], asked: Asked) {
         let boosts: Vec<(u64, Person)> =
             boosts.iter().map(|(id, booster)| (*id, self.person(*booster))).collect();
-        self.recent.write().learn_boosts(post, &boosts);
+        self.recent.write().learn_boosts(post, &boosts, asked);
     }
 
     /// Takes a user's ring away.

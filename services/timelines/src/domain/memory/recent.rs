@@ -1,7 +1,8 @@
 //! What the rules need to know of recent posts and boosts, once per post and not once per ring.
 //!
 //! Bounded: the longest known ones are forgotten first. Whoever misses one asks posting for it, so forgetting costs time
-//! but never changes a page. What is gone leaves a mark, so that a late answer of posting cannot bring it back.
+//! but never changes a page. What ends or is edited leaves a mark with a rising number, so that an answer of posting that
+//! was asked for before cannot bring the old state back; if such a mark is forgotten too, that answer is not believed.
 
 use super::people::Person;
 use crate::domain::entry::{Key, Post, Reply, Visibility};
@@ -48,7 +49,6 @@ struct Compact {
     flags: u8,
 }
 
-const GONE: u8 = 1;
 const ANSWERS: u8 = 2;
 const ANSWERS_UNKNOWN: u8 = 4;
 const NAMES: u8 = 8;
@@ -62,8 +62,18 @@ const NOBODY: Person = Person(u32::MAX);
 pub struct Boost {
     pub post: u64,
     pub booster: Person,
+}
+
+/// That something ended, or was edited.
+#[derive(Clone, Copy, Debug)]
+struct Mark {
+    number: u64,
     gone: bool,
 }
+
+/// How many marks there were when something was asked of posting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Asked(u64);
 
 /// What is known of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +93,10 @@ pub struct Recent {
     mentions: HashMap<u64, Box<[Person]>, ahash::RandomState>,
     boosts_of: HashMap<u64, Vec<(u64, Person)>, ahash::RandomState>,
     order: VecDeque<Key>,
+    marks: HashMap<Key, Mark, ahash::RandomState>,
+    marked: VecDeque<(Key, u64)>,
+    marks_made: u64,
+    marks_forgotten: u64,
     most: usize,
 }
 
@@ -96,6 +110,10 @@ impl Recent {
             mentions: HashMap::default(),
             boosts_of: HashMap::default(),
             order: VecDeque::new(),
+            marks: HashMap::default(),
+            marked: VecDeque::new(),
+            marks_made: 0,
+            marks_forgotten: 0,
             most: most.max(1),
         }
     }
@@ -127,9 +145,50 @@ impl Recent {
         }
     }
 
-    /// Learns a post. `newly` made, no boost of it can be older than this moment.
+    /// Something is about to be asked of posting.
+    #[must_use]
+    pub const fn ask(&self) -> Asked {
+        Asked(self.marks_made)
+    }
+
+    /// Whether what was asked for then may be learnt now.
+    #[must_use]
+    pub const fn believes(&self, asked: Asked) -> bool {
+        self.marks_forgotten <= asked.0
+    }
+
+    fn mark(&mut self, key: Key, gone: bool) {
+        self.marks_made += 1;
+        let number = self.marks_made;
+        self.marks.insert(key, Mark { number, gone });
+        self.marked.push_back((key, number));
+        if self.marked.len() > self.most
+            && let Some((oldest, number)) = self.marked.pop_front()
+        {
+            self.marks_forgotten = number;
+            if self.marks.get(&oldest).is_some_and(|mark| mark.number == number) {
+                self.marks.remove(&oldest);
+            }
+        }
+    }
+
+    fn is_gone(&self, key: Key) -> bool {
+        self.marks.get(&key).is_some_and(|mark| mark.gone)
+    }
+
+    /// Learns a post from the log. `newly` made, no boost of it can be older than this moment.
     pub fn learn_post(&mut self, id: u64, facts: &Facts<Person>, newly: bool) {
-        if self.posts.contains_key(&id) {
+        self.learn(id, facts, newly, Asked(u64::MAX));
+    }
+
+    /// Learns a post as posting had it when it was asked.
+    pub fn learn_asked(&mut self, id: u64, facts: &Facts<Person>, asked: Asked) {
+        self.learn(id, facts, false, asked);
+    }
+
+    fn learn(&mut self, id: u64, facts: &Facts<Person>, newly: bool, asked: Asked) {
+        let outdated = |mark: &Mark| mark.gone || mark.number > asked.0;
+        if self.posts.contains_key(&id) || self.marks.get(&Key::post(id)).is_some_and(outdated) {
             return;
         }
         let (answered, mut flags) = match facts.reply {
@@ -148,8 +207,9 @@ impl Recent {
 
     /// Learns whom a post names after an edit.
     pub fn learn_mentions(&mut self, id: u64, mentions: &[Person]) {
-        if self.posts.contains_key(&id) {
-            self.name(id, mentions);
+        self.name(id, mentions);
+        if !self.is_gone(Key::post(id)) {
+            self.mark(Key::post(id), false);
         }
     }
 
@@ -166,29 +226,25 @@ impl Recent {
 
     /// A post is gone.
     pub fn forget_post(&mut self, id: u64) {
-        let fresh = !self.posts.contains_key(&id);
-        let gone = Compact { author: NOBODY, answered: NOBODY, visibility: Visibility::Direct, flags: GONE };
-        self.posts.insert(id, gone);
+        self.posts.remove(&id);
         self.mentions.remove(&id);
         self.boosts_of.remove(&id);
-        if fresh {
-            self.remember(Key::post(id));
-        }
+        self.mark(Key::post(id), true);
     }
 
     /// Learns a boost.
     pub fn learn_boost(&mut self, id: u64, post: u64, booster: Person) {
-        if self.boosts.contains_key(&id) {
+        if self.boosts.contains_key(&id) || self.is_gone(Key::boost(id)) {
             return;
         }
-        self.boosts.insert(id, Boost { post, booster, gone: false });
+        self.boosts.insert(id, Boost { post, booster });
         self.list_boost(id, post, booster);
         self.remember(Key::boost(id));
     }
 
     /// Lists a boost under its post, but only where the post's end will take the list away again.
     fn list_boost(&mut self, id: u64, post: u64, booster: Person) {
-        if self.posts.get(&post).is_none_or(|post| post.flags & GONE != 0) {
+        if !self.posts.contains_key(&post) {
             return;
         }
         let list = self.boosts_of.entry(post).or_default();
@@ -199,19 +255,20 @@ impl Recent {
 
     /// A boost is gone.
     pub fn forget_boost(&mut self, id: u64, post: u64) {
-        let gone = Boost { post, booster: NOBODY, gone: true };
-        if self.boosts.insert(id, gone).is_none() {
-            self.remember(Key::boost(id));
-        }
+        self.boosts.remove(&id);
+        self.mark(Key::boost(id), true);
         if let Some(list) = self.boosts_of.get_mut(&post) {
             list.retain(|(other, _)| *other != id);
         }
     }
 
-    /// Learns all boosts of a post, as they stood at some earlier position.
-    pub fn learn_boosts(&mut self, post: u64, boosts: &[(u64, Person)]) {
+    /// Learns all boosts of a post, as they stood when posting was asked.
+    pub fn learn_boosts(&mut self, post: u64, boosts: &[(u64, Person)], asked: Asked) {
+        if !self.believes(asked) {
+            return;
+        }
         for (id, booster) in boosts {
-            if self.boosts.get(id).is_none_or(|boost| !boost.gone) {
+            if !self.is_gone(Key::boost(*id)) {
                 self.list_boost(*id, post, *booster);
             }
         }
@@ -223,10 +280,7 @@ impl Recent {
     /// A post, as the rules take it.
     #[must_use]
     pub fn post(&self, id: u64) -> Known<Post<'_, Person>> {
-        let Some(post) = self.posts.get(&id) else { return Known::Unknown };
-        if post.flags & GONE != 0 {
-            return Known::Gone;
-        }
+        let Some(post) = self.posts.get(&id) else { return self.missing(Key::post(id)) };
         let reply = match post.flags & (ANSWERS | ANSWERS_UNKNOWN) {
             0 => Reply::No,
             ANSWERS => Reply::To(post.answered),
@@ -243,11 +297,11 @@ impl Recent {
     /// A boost.
     #[must_use]
     pub fn boost(&self, id: u64) -> Known<Boost> {
-        match self.boosts.get(&id) {
-            None => Known::Unknown,
-            Some(boost) if boost.gone => Known::Gone,
-            Some(boost) => Known::This(*boost),
-        }
+        self.boosts.get(&id).map_or_else(|| self.missing(Key::boost(id)), |boost| Known::This(*boost))
+    }
+
+    fn missing<T>(&self, key: Key) -> Known<T> {
+        if self.is_gone(key) { Known::Gone } else { Known::Unknown }
     }
 
     /// Who boosted a post before this boost; `None` if that is not known.
@@ -270,15 +324,30 @@ mod tests {
     #[test]
     fn what_is_gone_stays_gone() {
         let mut recent = Recent::new(10);
+        let asked = recent.ask();
         recent.forget_post(1);
-        recent.learn_post(1, &facts(5), false);
+        recent.learn_asked(1, &facts(5), asked);
         assert_eq!(recent.post(1), Known::Gone);
         recent.learn_post(2, &facts(5), true);
         recent.forget_boost(7, 2);
-        recent.learn_boosts(2, &[(6, Person(1)), (7, Person(2))]);
+        recent.learn_boosts(2, &[(6, Person(1)), (7, Person(2))], asked);
         recent.learn_boost(7, 2, Person(2));
         assert_eq!(recent.boost(7), Known::Gone);
         assert_eq!(recent.older_boosts(2, 100).unwrap().collect::<Vec<_>>(), [Person(1)]);
+    }
+
+    #[test]
+    fn an_answer_older_than_an_edit_is_not_learnt_and_one_older_than_forgotten_marks_not_believed() {
+        let mut recent = Recent::new(3);
+        let before = recent.ask();
+        recent.learn_mentions(1, &[Person(9)]);
+        recent.learn_asked(1, &facts(5), before);
+        assert_eq!(recent.post(1), Known::Unknown);
+        let after = recent.ask();
+        recent.learn_asked(1, &facts(5), after);
+        assert!(matches!(recent.post(1), Known::This(_)));
+        (10..13).for_each(|id| recent.forget_post(id));
+        assert!(!recent.believes(before) && recent.believes(after));
     }
 
     #[test]
@@ -287,7 +356,8 @@ mod tests {
         recent.learn_post(1, &facts(5), false);
         recent.learn_boost(9, 1, Person(3));
         assert!(recent.older_boosts(1, 9).is_none());
-        recent.learn_boosts(1, &[(4, Person(2)), (9, Person(3)), (11, Person(4))]);
+        let asked = recent.ask();
+        recent.learn_boosts(1, &[(4, Person(2)), (9, Person(3)), (11, Person(4))], asked);
         assert_eq!(recent.older_boosts(1, 9).unwrap().collect::<Vec<_>>(), [Person(2)]);
     }
 
