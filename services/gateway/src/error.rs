@@ -145,7 +145,8 @@ fn capital(field: &str) -> String {
 
 /// The name that Mastodon has for what is wrong with a field.
 fn error_name(reason: &str) -> &'static str {
-    const NAMES: [(&str, &str); 10] = [
+    const NAMES: [(&str, &str); 11] = [
+        ("AGREE", "ERR_ACCEPTED"),
         ("TAKEN", "ERR_TAKEN"),
         ("LONG", "ERR_TOO_LONG"),
         ("SHORT", "ERR_TOO_SHORT"),
@@ -155,7 +156,7 @@ fn error_name(reason: &str) -> &'static str {
         ("BLANK", "ERR_BLANK"),
         ("REQUIRED", "ERR_BLANK"),
         ("RESERVED", "ERR_RESERVED"),
-        ("AGREE", "ERR_ACCEPTED"),
+        ("NEEDED", "ERR_BLANK"),
     ];
     NAMES.iter().find(|(part, _)| reason.contains(part)).map_or("ERR_INVALID", |(_, name)| name)
 }

@@ -78,17 +78,14 @@ pub fn covers(granted: &[String], wanted: &str) -> bool {
         wanted,
         "read:follows" | "write:follows" | "read:blocks" | "write:blocks" | "read:mutes" | "write:mutes"
     );
-    granted.iter().any(|one| one == wanted || one == coarse || (follow && one == "follow"))
+    // One's own profile is part of what these let see.
+    let within = |one: &str| wanted == "profile" && matches!(one, "read" | "read:accounts" | "read:me");
+    granted.iter().any(|one| one == wanted || one == coarse || (follow && one == "follow") || within(one))
 }
 
 impl Verified {
     fn admit(&self, scope: &str) -> Result<(), Problem> {
-        let own_profile = scope == "read:accounts" && self.token.scopes.iter().any(|one| one == "profile");
-        if covers(&self.token.scopes, scope) || own_profile {
-            self.alive()
-        } else {
-            Err(Problem::out_of_scope())
-        }
+        if covers(&self.token.scopes, scope) { self.alive() } else { Err(Problem::out_of_scope()) }
     }
 
     /// Whether its account may do anything at all.
@@ -109,7 +106,6 @@ impl Caller {
     pub fn viewer(&self, scope: &str) -> Result<u64, Problem> {
         let Some(token) = &self.token else { return Ok(0) };
         if token.account.is_some() {
-            // `profile` alone opens nothing but one's own profile.
             if !covers(&token.token.scopes, scope) {
                 return Err(Problem::out_of_scope());
             }
@@ -164,6 +160,7 @@ mod tests {
         assert!(!covers(&granted("write:statuses"), "write:follows"));
         assert!(!covers(&granted("read"), "write:statuses"));
         assert!(!covers(&granted("read:statuses"), "read"));
+        assert!(covers(&granted("read:me"), "profile") && !covers(&granted("profile"), "read:accounts"));
         assert!(covers(&granted("follow"), "write:blocks"));
         assert!(!covers(&granted("follow"), "write:statuses"));
     }

@@ -61,7 +61,7 @@ pub async fn own(gate: &Gate, caller: &Caller, actor: Actor) -> Result<identity:
 
 /// `GET /api/v1/accounts/verify_credentials`.
 pub async fn verify(State(gate): State<Gate>, caller: Caller) -> Result<Json<CredentialAccount>, Problem> {
-    let actor = caller.actor("read:accounts")?;
+    let actor = caller.actor("profile")?;
     let reader = Reader::new(&gate, &caller, actor.account_id).await;
     let (own, stats) = futures::try_join!(load(&reader, actor), reader.stats_of(actor.account_id))?;
     Ok(Json(account::own(&own, stats.as_ref(), &caller.server)))

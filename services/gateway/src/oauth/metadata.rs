@@ -58,7 +58,7 @@ pub async fn metadata(caller: Caller) -> Json<Value> {
 
 /// `GET /oauth/userinfo`.
 pub async fn userinfo(State(gate): State<Gate>, caller: Caller) -> Result<Json<Value>, Problem> {
-    let actor = caller.actor("read:accounts")?;
+    let actor = caller.actor("profile")?;
     let own = profile::own(&gate, &caller, actor).await?;
     let shown = crate::mastodon::entity::account::account(&own, None, &caller.server);
     Ok(Json(json!({

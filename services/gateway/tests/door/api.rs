@@ -355,6 +355,8 @@ async fn scopes_are_asked_for_coarse_and_fine() {
             StatusCode::FORBIDDEN,
         ),
         ("profile", Method::GET, "/api/v1/accounts/verify_credentials".to_owned(), StatusCode::OK),
+        ("read:me", Method::GET, "/api/v1/accounts/verify_credentials".to_owned(), StatusCode::OK),
+        ("profile", Method::GET, "/api/v1/accounts/search?q=a".to_owned(), StatusCode::FORBIDDEN),
         ("profile", Method::GET, "/api/v1/notifications".to_owned(), StatusCode::FORBIDDEN),
     ];
     for (scopes, method, path, expected) in cases {
