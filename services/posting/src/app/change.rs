@@ -46,7 +46,7 @@ impl App {
     }
 
     async fn prepare_edit(&self, request: &v1::EditPostRequest) -> Result<Prepared, Stopped> {
-        let options = options_of(request.context.as_ref());
+        let options = self.posts.fresh(Some(options_of(request.context.as_ref()))).await?;
         let acting = Acting::ask(&self.posts.identity, &options).await?;
         let found = self.posts.entry(request.post_id).await?.map(|found| found.entry);
         let Some(Entry::Post(row)) = found else { return Err(Rejection::NotFound.into()) };

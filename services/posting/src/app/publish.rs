@@ -82,7 +82,7 @@ impl App {
     }
 
     async fn prepare(&self, request: v1::PublishPostRequest) -> Result<Prepared, Stopped> {
-        let options = options_of(request.context.as_ref());
+        let options = self.posts.fresh(Some(options_of(request.context.as_ref()))).await?;
         let identity = &self.posts.identity;
         let acting = Acting::ask(identity, &options).await?;
         let visibility = visibility_from_wire(request.visibility()).unwrap_or(Visibility::Public);

@@ -129,7 +129,7 @@ impl App {
         begins: Begins,
         asked: Asked<'_>,
     ) -> Result<Prepared, Stopped> {
-        let options = options_of(asked.context);
+        let options = self.posts.fresh(Some(options_of(asked.context))).await?;
         let acting = Acting::ask(&self.posts.identity, &options).await?;
         match (&acting.home, &asked.remote) {
             (Some(_), None) => {}

@@ -2,8 +2,11 @@
 
 use crate::directory::{Directory, HOME};
 use crate::installation::{reason, reply, start, text};
+use p92_eventlog::owner::read_groups;
+use p92_kernel::{PostId, Seq, Service};
 use p92_proto::identity::v1::{AccountState, ReplyPolicy};
 use p92_proto::posting::v1::*;
+use p92_storage::LogKey;
 
 fn ids(posts: &[Post]) -> Vec<u64> {
     posts.iter().map(|post| post.id).collect()
@@ -109,5 +112,22 @@ async fn a_reply_to_a_boost_answers_the_post() {
     let boost = posting.boost(bob, root).await.unwrap();
     let answer = posting.publish(reply(bob, boost, "to the post")).await.unwrap();
     assert_eq!(posting.seen(0, answer).await.unwrap().in_reply_to_id, root);
+    posting.stop().await;
+}
+
+#[tokio::test]
+async fn a_reply_waits_for_its_parent() {
+    let dir = tempfile::tempdir().unwrap();
+    let directory = Directory::new();
+    let (alice, bob) = (directory.account("alice", HOME, 0), directory.account("bob", HOME, 1));
+    let posting = start(dir.path(), &directory).await;
+    let root = posting.posts.clone().publish_post(text(alice, "root")).await.unwrap().into_inner();
+    let stands = root.receipt.unwrap().positions;
+    let answer = posting.publish(reply(bob, root.post_id, "after it")).await.unwrap();
+    let log = LogKey { service: Service::Posting, shard: PostId::new(answer).unwrap().shard() };
+    let groups = read_groups(&posting.platform, log, Seq(0), None).await.unwrap();
+    let event =
+        groups.iter().flat_map(|group| &group.events).find(|event| event.is::<PostPublished>()).unwrap();
+    assert_eq!(event.event.after, stands, "readers apply the parent's event first");
     posting.stop().await;
 }
