@@ -80,9 +80,14 @@ async fn only_who_the_same_authority_signed_for_is_spoken_with() {
     let (ours, theirs) = (Authority::new(), Authority::new());
     let (credentials, _files) = ours.credentials("127.0.0.1");
     let (foreign, _theirs) = theirs.credentials("127.0.0.1");
+    // It knows whom we trust, and shows what somebody else has signed.
+    let (trusting, shown) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut config = theirs.mount(shown.path(), "127.0.0.1");
+    config.authority_path = ours.mount(trusting.path(), "127.0.0.1").authority_path;
+    let trusting = Credentials::load(&config).unwrap();
     let probe = Probe::new();
     let port = serve(&probe, credentials.clone()).await;
-    for stranger in [None, Some(foreign.clone())] {
+    for stranger in [None, Some(foreign.clone()), trusting] {
         assert_eq!(call(port, stranger).await, Err(Code::Unavailable));
     }
     assert!(!probe.was_called());
