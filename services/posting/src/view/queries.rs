@@ -168,7 +168,15 @@ impl Posts {
         let passes =
             |entry: &v1::OutboxEntry| asked.include_direct || entry.visibility() != v1::Visibility::Direct;
         let entries = lists::merge(&self.reads, outboxes, window, passes).await?;
-        Ok(lists::newest_first(entries.into_iter().map(|(_, entry)| entry).collect(), window))
+        let mut entries = lists::newest_first(entries.into_iter().map(|(_, entry)| entry).collect(), window);
+        for boost in entries.iter_mut().filter(|entry| entry.id != entry.post_id) {
+            // A boost's row is written once; what an edit has changed since stands with the post.
+            if let Some(Entry::Post(post)) = self.entry(boost.post_id).await?.map(|found| found.entry) {
+                boost.mentioned_ids = post.mentioned_ids;
+                boost.language = post.language;
+            }
+        }
+        Ok(entries)
     }
 
     /// Public posts with a tag, for timelines.
