@@ -18,11 +18,14 @@ pub use config::Config;
 pub use gate::{Deps, Gate};
 
 use axum::Router;
+use axum::extract::Request;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use error::Problem;
-use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use http::uri::PathAndQuery;
+use http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use std::time::Duration;
+use tower::util::MapRequest;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
@@ -33,6 +36,11 @@ pub fn router(deps: Deps, config: Config) -> Router {
 
 /// The same over a gate that other doors use too.
 pub fn over(gate: &Gate) -> Router {
+    // Routing comes before layers, so what changes the path stands around the router that has the routes.
+    Router::new().fallback_service(MapRequest::new(routes(gate), without_last_slash))
+}
+
+fn routes(gate: &Gate) -> Router {
     Router::new()
         .merge(mastodon::routes())
         .merge(oauth::routes())
@@ -49,6 +57,27 @@ pub fn over(gate: &Gate) -> Router {
             Problem::from(p92_kernel::Failure::internal("a handler panicked")).into_response()
         }))
         .with_state(gate.clone())
+}
+
+/// Apps ask for `/api/v1/instance/` and mean `/api/v1/instance`.
+fn without_last_slash(mut request: Request) -> Request {
+    let path = request.uri().path();
+    let trimmed = path.trim_end_matches('/');
+    if trimmed.is_empty() || trimmed.len() == path.len() {
+        return request;
+    }
+    let target = match request.uri().query() {
+        Some(query) => format!("{trimmed}?{query}"),
+        None => trimmed.to_owned(),
+    };
+    let mut parts = request.uri().clone().into_parts();
+    if let Ok(target) = PathAndQuery::try_from(target) {
+        parts.path_and_query = Some(target);
+        if let Ok(uri) = Uri::from_parts(parts) {
+            *request.uri_mut() = uri;
+        }
+    }
+    request
 }
 
 /// What pages of any origin may call: it takes a token, never a cookie.
@@ -81,7 +110,7 @@ fn cors() -> CorsLayer {
 }
 
 /// Headers that every answer has. Pages say themselves what they may load.
-async fn guard(request: axum::extract::Request, next: axum::middleware::Next) -> Response {
+async fn guard(request: Request, next: axum::middleware::Next) -> Response {
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
     let defaults = [

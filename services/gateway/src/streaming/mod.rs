@@ -20,7 +20,6 @@ use axum::routing::get;
 pub fn routes() -> Router<Gate> {
     Router::new()
         .route("/api/v1/streaming", get(websocket::open))
-        .route("/api/v1/streaming/", get(websocket::open))
         .route("/api/v1/streaming/health", get(async || "OK"))
         .route("/api/v1/streaming/{first}", get(sse::one))
         .route("/api/v1/streaming/{first}/{second}", get(sse::two))

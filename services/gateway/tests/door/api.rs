@@ -84,6 +84,7 @@ async fn the_server_describes_itself_in_both_versions() {
     assert_eq!(v2["configuration"]["urls"]["streaming"], "wss://one.example");
     assert_eq!(v2["configuration"]["statuses"]["max_characters"], 500);
     assert!(v2["version"].as_str().unwrap().starts_with("4.2.0 (compatible; P92 "));
+    assert_eq!(client.get("/api/v2/instance/?x=1", "").await.ok(), v2, "apps put a slash behind it");
     let v1 = client.get("/api/v1/instance", "").await.ok();
     has(
         &v1,
@@ -433,6 +434,11 @@ async fn accounts_are_found_by_id_handle_and_beginning() {
         (found["accounts"][0]["acct"].as_str(), found["statuses"].as_array().unwrap().len()),
         (Some("alice"), 0)
     );
+    client.world.state().post(alice, "about #cats", Visibility::Public);
+    let found = client.get("/api/v2/search?q=%23cats", "").await.ok();
+    assert_eq!(found["hashtags"][0]["url"], "https://one.example/tags/cats");
+    assert_eq!(client.get("/api/v2/search?q=%23dogs", "").await.ok()["hashtags"], json!([]));
+    assert_eq!(client.get("/api/v1/timelines/tag/cats", "").await.ok()[0]["content"], "<p>about #cats</p>");
     let many = client.get(&format!("/api/v1/accounts?id[]={alice}&id[]=5&id[]=x"), "").await.ok();
     assert_eq!(many.as_array().unwrap().len(), 1);
 }

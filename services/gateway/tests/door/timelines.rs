@@ -32,6 +32,14 @@ impl timeline_service_server::TimelineService for World {
         Ok(Response::new(ListHomeResponse { entries: entries.collect(), source: 0 }))
     }
 
+    async fn list_tag(&self, request: Request<ListTagRequest>) -> Answer<ListTagResponse> {
+        let tag = format!("#{}", request.into_inner().any.join(""));
+        let state = self.at("list_tag");
+        let with = state.posts.values().rev().filter(|post| post.text.contains(&tag));
+        let entries = with.map(|post| TimelineEntry { id: post.id, ..Default::default() }).collect();
+        Ok(Response::new(ListTagResponse { entries }))
+    }
+
     async fn note_own_write(&self, request: Request<NoteOwnWriteRequest>) -> Answer<NoteOwnWriteResponse> {
         self.at("note_own_write").told.extend(request.into_inner().positions);
         Ok(Response::new(NoteOwnWriteResponse {}))
@@ -58,7 +66,6 @@ impl timeline_service_server::TimelineService for World {
     }
     absent! {
         list_public(ListPublicRequest) -> ListPublicResponse;
-        list_tag(ListTagRequest) -> ListTagResponse;
     }
 }
 
