@@ -40,7 +40,8 @@ impl Noted {
             all.clear();
         }
         *at = now;
-        for position in positions {
+        // What names no log cannot be waited for, and would make every later read fail.
+        for position in positions.into_iter().filter(|position| position_from_wire(position).is_some()) {
             // One position per log is enough: the furthest.
             let same = |known: &&mut event::Position| {
                 known.service == position.service && known.shard == position.shard
