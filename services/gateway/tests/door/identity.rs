@@ -176,6 +176,75 @@ impl relationship_service_server::RelationshipService for World {
         }))
     }
 
+    async fn mute(&self, request: Request<MuteRequest>) -> Answer<MuteResponse> {
+        let request = request.into_inner();
+        let actor = request.context.unwrap().actor_id;
+        self.at("mute").mutes.insert((actor, request.account_id), request.duration_ms);
+        let receipt = self.state().receipt("identity");
+        let relationship = Some(Relationship { muting: true, ..relation(self, actor, request.account_id) });
+        Ok(Response::new(MuteResponse { receipt, relationship }))
+    }
+
+    async fn list_mutes(&self, request: Request<ListMutesRequest>) -> Answer<ListMutesResponse> {
+        let viewer = request.into_inner().options.unwrap().viewer_id;
+        let state = self.at("list_mutes");
+        let own = state.mutes.iter().filter(|((by, _), _)| *by == viewer);
+        let mutes = own.map(|((_, of), for_ms)| Restriction {
+            id: of + 1,
+            account_id: *of,
+            mute_expires_ms: 1_790_000_000_000 + for_ms,
+            ..Default::default()
+        });
+        Ok(Response::new(ListMutesResponse { mutes: mutes.collect(), more: false }))
+    }
+
+    async fn list_blocks(&self, request: Request<ListBlocksRequest>) -> Answer<ListBlocksResponse> {
+        let viewer = request.into_inner().options.unwrap().viewer_id;
+        let state = self.at("list_blocks");
+        let own = state.blocks.iter().filter(|(by, _)| *by == viewer);
+        let blocks =
+            own.map(|(_, of)| Restriction { id: of + 1, account_id: *of, ..Default::default() }).collect();
+        Ok(Response::new(ListBlocksResponse { blocks, more: false }))
+    }
+
+    async fn list_follow_requests(
+        &self,
+        request: Request<ListFollowRequestsRequest>,
+    ) -> Answer<ListFollowRequestsResponse> {
+        let viewer = request.into_inner().options.unwrap().viewer_id;
+        let state = self.at("list_follow_requests");
+        let asked = state.requests.iter().filter(|(_, of)| *of == viewer);
+        let edges =
+            asked.map(|(by, _)| FollowEdge { follow_id: by + 1, account_id: *by, ..Default::default() });
+        Ok(Response::new(ListFollowRequestsResponse { edges: edges.collect(), more: false }))
+    }
+
+    async fn accept_follow(&self, request: Request<AcceptFollowRequest>) -> Answer<AcceptFollowResponse> {
+        let request = request.into_inner();
+        let actor = request.context.unwrap().actor_id;
+        let receipt = {
+            let mut state = self.at("accept_follow");
+            if !state.requests.remove(&(request.account_id, actor)) {
+                return Err(missing());
+            }
+            state.follows.insert((request.account_id, actor));
+            state.receipt("identity")
+        };
+        Ok(Response::new(AcceptFollowResponse {
+            receipt,
+            relationship: Some(relation(self, actor, request.account_id)),
+        }))
+    }
+
+    async fn list_following(&self, request: Request<ListFollowingRequest>) -> Answer<ListFollowingResponse> {
+        let id = request.into_inner().account_id;
+        let state = self.at("list_following");
+        let whom = state.follows.iter().filter(|(by, _)| *by == id);
+        let edges =
+            whom.map(|(_, of)| FollowEdge { follow_id: of + 1, account_id: *of, ..Default::default() });
+        Ok(Response::new(ListFollowingResponse { edges: edges.collect(), more: false }))
+    }
+
     async fn get_relationships(
         &self,
         request: Request<GetRelationshipsRequest>,
@@ -195,16 +264,10 @@ impl relationship_service_server::RelationshipService for World {
         Ok(Response::new(ListFollowersResponse { edges: edges.collect(), more: false }))
     }
     absent! {
-        accept_follow(AcceptFollowRequest) -> AcceptFollowResponse;
         reject_follow(RejectFollowRequest) -> RejectFollowResponse;
         remove_follower(RemoveFollowerRequest) -> RemoveFollowerResponse;
         unblock(UnblockRequest) -> UnblockResponse;
-        mute(MuteRequest) -> MuteResponse;
         unmute(UnmuteRequest) -> UnmuteResponse;
-        list_following(ListFollowingRequest) -> ListFollowingResponse;
-        list_follow_requests(ListFollowRequestsRequest) -> ListFollowRequestsResponse;
-        list_blocks(ListBlocksRequest) -> ListBlocksResponse;
-        list_mutes(ListMutesRequest) -> ListMutesResponse;
         batch_count_follows(BatchCountFollowsRequest) -> BatchCountFollowsResponse;
         list_follow_edges(ListFollowEdgesRequest) -> ListFollowEdgesResponse;
         list_restrictions(ListRestrictionsRequest) -> ListRestrictionsResponse;

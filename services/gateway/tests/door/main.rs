@@ -8,6 +8,7 @@ mod api;
 mod bad_input;
 mod client;
 mod identity;
+mod lists;
 mod live;
 mod oauth;
 mod posting;

@@ -117,6 +117,14 @@ impl post_service_server::PostService for World {
         Ok(Response::new(GetSourceResponse { text: post.text, content_warning: post.content_warning }))
     }
 
+    async fn get_history(&self, request: Request<GetHistoryRequest>) -> Answer<GetHistoryResponse> {
+        let request = request.into_inner();
+        let post = self.at("get_history").seen(request.options.unwrap().viewer_id, request.post_id);
+        let post = post.ok_or_else(missing)?;
+        let now = Revision { number: 1, html: post.html, author_id: post.author_id, ..Default::default() };
+        Ok(Response::new(GetHistoryResponse { revisions: vec![now] }))
+    }
+
     async fn list_by_author(&self, request: Request<ListByAuthorRequest>) -> Answer<ListByAuthorResponse> {
         let request = request.into_inner();
         let viewer = request.options.unwrap().viewer_id;
@@ -149,7 +157,6 @@ impl post_service_server::PostService for World {
     absent! {
         pin_post(PinPostRequest) -> PinPostResponse;
         unpin_post(UnpinPostRequest) -> UnpinPostResponse;
-        get_history(GetHistoryRequest) -> GetHistoryResponse;
         list_outboxes(ListOutboxesRequest) -> ListOutboxesResponse;
         list_by_tag(ListByTagRequest) -> ListByTagResponse;
         resolve_uris(ResolveUrisRequest) -> ResolveUrisResponse;
@@ -165,6 +172,53 @@ impl reaction_service_server::ReactionService for World {
         state.seen(actor, request.post_id).ok_or_else(missing)?;
         state.likes.insert((actor, request.post_id));
         Ok(Response::new(LikeResponse { receipt: state.receipt("posting") }))
+    }
+
+    async fn unlike(&self, request: Request<UnlikeRequest>) -> Answer<UnlikeResponse> {
+        let request = request.into_inner();
+        let mut state = self.at("unlike");
+        state.likes.remove(&(request.context.unwrap().actor_id, request.post_id));
+        Ok(Response::new(UnlikeResponse { receipt: state.receipt("posting") }))
+    }
+
+    async fn bookmark(&self, _: Request<BookmarkRequest>) -> Answer<BookmarkResponse> {
+        Ok(Response::new(BookmarkResponse { receipt: self.at("bookmark").receipt("posting") }))
+    }
+
+    async fn unboost(&self, request: Request<UnboostRequest>) -> Answer<UnboostResponse> {
+        let request = request.into_inner();
+        let actor = request.context.unwrap().actor_id;
+        let mut state = self.at("unboost");
+        state.posts.retain(|_, one| {
+            one.author_id != actor || one.boosted.as_ref().is_none_or(|inner| inner.id != request.post_id)
+        });
+        Ok(Response::new(UnboostResponse { receipt: state.receipt("posting") }))
+    }
+
+    async fn list_likes(&self, request: Request<ListLikesRequest>) -> Answer<ListLikesResponse> {
+        let viewer = request.into_inner().options.unwrap().viewer_id;
+        let state = self.at("list_likes");
+        let own = state.likes.iter().filter(|(by, _)| *by == viewer);
+        let posts = own.map(|(_, id)| ReactedPost { reaction_id: id + 1, post: state.seen(viewer, *id) });
+        Ok(Response::new(ListLikesResponse { posts: posts.collect() }))
+    }
+
+    async fn list_liked_by(&self, request: Request<ListLikedByRequest>) -> Answer<ListLikedByResponse> {
+        let request = request.into_inner();
+        let state = self.at("list_liked_by");
+        state.seen(request.options.unwrap().viewer_id, request.post_id).ok_or_else(missing)?;
+        let who = state.likes.iter().filter(|(_, id)| *id == request.post_id);
+        let reactors = who.map(|(by, id)| Reactor { account_id: *by, reaction_id: id + 1 }).collect();
+        Ok(Response::new(ListLikedByResponse { reactors }))
+    }
+
+    async fn list_boosted_by(&self, request: Request<ListBoostedByRequest>) -> Answer<ListBoostedByResponse> {
+        let id = request.into_inner().post_id;
+        let state = self.at("list_boosted_by");
+        let boosts =
+            state.posts.values().filter(|one| one.boosted.as_ref().is_some_and(|inner| inner.id == id));
+        let reactors = boosts.map(|one| Reactor { account_id: one.author_id, reaction_id: one.id }).collect();
+        Ok(Response::new(ListBoostedByResponse { reactors }))
     }
 
     async fn boost(&self, request: Request<BoostRequest>) -> Answer<BoostResponse> {
@@ -184,13 +238,7 @@ impl reaction_service_server::ReactionService for World {
         Ok(Response::new(BoostResponse { receipt: state.receipt("posting"), boost_id: id }))
     }
     absent! {
-        unlike(UnlikeRequest) -> UnlikeResponse;
-        unboost(UnboostRequest) -> UnboostResponse;
-        bookmark(BookmarkRequest) -> BookmarkResponse;
         unbookmark(UnbookmarkRequest) -> UnbookmarkResponse;
-        list_likes(ListLikesRequest) -> ListLikesResponse;
         list_bookmarks(ListBookmarksRequest) -> ListBookmarksResponse;
-        list_liked_by(ListLikedByRequest) -> ListLikedByResponse;
-        list_boosted_by(ListBoostedByRequest) -> ListBoostedByResponse;
     }
 }

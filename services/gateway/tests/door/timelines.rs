@@ -1,6 +1,6 @@
 //! Timelines in memory: home is everything that one follows, live is a channel.
 
-use super::world::{World, absent, status};
+use super::world::{World, missing, status};
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use p92_kernel::ErrorCode;
@@ -40,6 +40,15 @@ impl timeline_service_server::TimelineService for World {
         Ok(Response::new(ListTagResponse { entries }))
     }
 
+    async fn list_public(&self, request: Request<ListPublicRequest>) -> Answer<ListPublicResponse> {
+        let request = request.into_inner();
+        let server = request.options.unwrap().server_id;
+        let state = self.at("list_public");
+        let all = state.posts.values().rev().filter(|post| !request.local || post.author_home_id == server);
+        let entries = all.map(|post| TimelineEntry { id: post.id, ..Default::default() }).collect();
+        Ok(Response::new(ListPublicResponse { entries }))
+    }
+
     async fn note_own_write(&self, request: Request<NoteOwnWriteRequest>) -> Answer<NoteOwnWriteResponse> {
         self.at("note_own_write").told.extend(request.into_inner().positions);
         Ok(Response::new(NoteOwnWriteResponse {}))
@@ -64,13 +73,43 @@ impl timeline_service_server::TimelineService for World {
     async fn watch_public(&self, _: Request<WatchPublicRequest>) -> Answer<Self::WatchPublicStream> {
         Err(Status::unimplemented("watch_public"))
     }
-    absent! {
-        list_public(ListPublicRequest) -> ListPublicResponse;
-    }
 }
 
 #[tonic::async_trait]
 impl notification_service_server::NotificationService for World {
+    async fn get_notification(
+        &self,
+        request: Request<GetNotificationRequest>,
+    ) -> Answer<GetNotificationResponse> {
+        let id = request.into_inner().notification_id;
+        let note = self.at("get_notification").notes.iter().find(|note| note.id == id).copied();
+        Ok(Response::new(GetNotificationResponse { notification: Some(note.ok_or_else(missing)?) }))
+    }
+
+    async fn dismiss_notification(
+        &self,
+        request: Request<DismissNotificationRequest>,
+    ) -> Answer<DismissNotificationResponse> {
+        let id = request.into_inner().notification_id;
+        let mut state = self.at("dismiss_notification");
+        state.notes.retain(|note| note.id != id);
+        Ok(Response::new(DismissNotificationResponse { receipt: state.receipt("timelines") }))
+    }
+
+    async fn clear_notifications(
+        &self,
+        _: Request<ClearNotificationsRequest>,
+    ) -> Answer<ClearNotificationsResponse> {
+        let mut state = self.at("clear_notifications");
+        state.notes.clear();
+        Ok(Response::new(ClearNotificationsResponse { receipt: state.receipt("timelines") }))
+    }
+
+    async fn count_unread(&self, _: Request<CountUnreadRequest>) -> Answer<CountUnreadResponse> {
+        let count = u32::try_from(self.at("count_unread").notes.len()).unwrap();
+        Ok(Response::new(CountUnreadResponse { count }))
+    }
+
     async fn list_notifications(
         &self,
         request: Request<ListNotificationsRequest>,
@@ -82,12 +121,6 @@ impl notification_service_server::NotificationService for World {
                 && !filter.exclude_types.contains(&note.r#type)
         });
         Ok(Response::new(ListNotificationsResponse { notifications: wanted.copied().collect() }))
-    }
-    absent! {
-        get_notification(GetNotificationRequest) -> GetNotificationResponse;
-        dismiss_notification(DismissNotificationRequest) -> DismissNotificationResponse;
-        clear_notifications(ClearNotificationsRequest) -> ClearNotificationsResponse;
-        count_unread(CountUnreadRequest) -> CountUnreadResponse;
     }
 }
 

@@ -45,6 +45,8 @@ pub struct State {
     pub sessions: HashMap<String, identity::Session>,
     pub follows: BTreeSet<(u64, u64)>,
     pub blocks: BTreeSet<(u64, u64)>,
+    pub mutes: BTreeMap<(u64, u64), u64>,
+    pub requests: BTreeSet<(u64, u64)>,
     pub posts: BTreeMap<u64, posting::Post>,
     pub likes: BTreeSet<(u64, u64)>,
     pub keys: HashMap<String, u64>,
