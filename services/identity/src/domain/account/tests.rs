@@ -1,7 +1,7 @@
 //! Given what happened, when something is asked, then this follows.
 
 use super::*;
-use crate::domain::authority::NotAllowed;
+use crate::domain::authority::{By, NotAllowed};
 use proptest::prelude::*;
 
 const ID: u64 = 77;
@@ -132,9 +132,7 @@ fn the_erased_stay_erased() {
     assert_eq!(erased.state_for(HOME), Some(State::Erased));
     assert_eq!(erased.decide(Command::Erase, By::Operator), Ok(vec![]));
     assert_eq!(erased.born.handle_key, [1; 32]);
-    assert!(
-        erased.prefix_keys.is_empty() && erased.profile == Profile::default() && erased.born.email.is_none()
-    );
+    assert!(erased.prefix_keys.is_empty() && erased.profile == Profile::default());
     for command in
         [Command::Restore { scope: HOME }, Command::Suspend { scope: 0 }, Command::Update(Box::default())]
     {

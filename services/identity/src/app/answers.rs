@@ -1,0 +1,191 @@
+//! Accounts as callers see them: opened, counted, and hidden from those who may not see them.
+
+use super::App;
+use crate::domain::account::{Life, State as AccountState};
+use crate::domain::{Account, Server};
+use crate::tables::{self, COUNTS};
+use crate::wire::account::preferences_out;
+use crate::wire::enums::{kind_out, role_out, state_out};
+use p92_kernel::{Failure, Id};
+use p92_proto::event::v1::ReadOptions;
+use p92_proto::identity::v1;
+use p92_storage::{Direction, Range};
+use prost::Message;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+/// Who looks, and at which server.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Viewer {
+    pub server: u64,
+    pub account: u64,
+}
+
+impl From<&ReadOptions> for Viewer {
+    fn from(options: &ReadOptions) -> Self {
+        Self { server: options.server_id, account: options.viewer_id }
+    }
+}
+
+impl Viewer {
+    /// The account's state, if the viewer may see it.
+    pub(crate) fn sees(self, account: &Account) -> Option<AccountState> {
+        let state = account.state_for(self.server)?;
+        let own = account.born.id == self.account
+            && matches!(state, AccountState::Unconfirmed | AccountState::Pending);
+        (state.acts() || own).then_some(state)
+    }
+}
+
+/// Servers that were asked for while one answer is made.
+#[derive(Debug, Default)]
+pub(crate) struct Homes(HashMap<u64, Option<Server>>);
+
+impl Homes {
+    pub(crate) async fn get(&mut self, app: &App, id: u64) -> Result<Option<&Server>, Failure> {
+        if id == 0 {
+            return Ok(None);
+        }
+        let server = match self.0.entry(id) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(asked) => asked.insert(app.server(id).await?),
+        };
+        Ok(server.as_ref())
+    }
+}
+
+impl App {
+    /// An account as a viewer sees it; `None` if he may not.
+    pub(crate) async fn shown(
+        &self,
+        account: &Account,
+        viewer: Viewer,
+        homes: &mut Homes,
+    ) -> Result<Option<v1::Account>, Failure> {
+        let Some(state) = viewer.sees(account) else { return Ok(None) };
+        let own = account.born.id == viewer.account;
+        Ok(Some(self.opened(account, state, own, homes).await?))
+    }
+
+    /// An account with everything that is shown of it; `own`: with what only itself sees.
+    pub(crate) async fn opened(
+        &self,
+        account: &Account,
+        state: AccountState,
+        own: bool,
+        homes: &mut Homes,
+    ) -> Result<v1::Account, Failure> {
+        let born = &account.born;
+        let profile = &account.profile;
+        let counts = self.counts(born.id).await?;
+        let domain = match homes.get(self, born.home).await? {
+            Some(server) => server.born.domain.clone(),
+            None => born.host.clone(),
+        };
+        let made = Id::new(born.id).map_or(0, |id| id.millis().0);
+        let fields: Option<v1::ProfileFields> = self.open_message(profile.fields.as_ref()).await?;
+        Ok(v1::Account {
+            id: born.id,
+            server_id: born.home,
+            handle: self.open((account.life != Life::Erased).then_some(&born.handle)).await?,
+            domain,
+            kind: kind_out(account.kind),
+            state: state_out(state),
+            role: role_out(account.role),
+            display_name: self.open(profile.display_name.as_ref()).await?,
+            note: self.open(profile.note.as_ref()).await?,
+            fields: fields.unwrap_or_default().fields,
+            avatar_url: self.open(profile.avatar_url.as_ref()).await?,
+            header_url: self.open(profile.header_url.as_ref()).await?,
+            locked: account.locked,
+            bot: profile.bot,
+            discoverable: profile.discoverable,
+            indexable: profile.indexable,
+            hide_follows: profile.hide_follows,
+            created_ms: if born.published_ms == 0 { made } else { born.published_ms },
+            activity_pub: self.addresses(account).await?,
+            preferences: own.then(|| preferences_out(&account.preferences)),
+            followers_count: counts.followers,
+            following_count: counts.following,
+            follow_requests_count: if own { counts.requests } else { 0 },
+            public_key_pem: profile.public_key_pem.clone(),
+        })
+    }
+
+    /// Its ActivityPub ids; `None` once its key is destroyed.
+    pub(crate) async fn addresses(&self, account: &Account) -> Result<Option<v1::ActivityPubIds>, Failure> {
+        if account.life == Life::Erased {
+            return Ok(None);
+        }
+        self.open_message(Some(&account.activity_pub)).await
+    }
+
+    /// An account as it sees itself, whatever it waits for.
+    pub(crate) async fn own_account(&self, id: u64, server: u64) -> Result<v1::Account, Failure> {
+        let account = self.account(id).await?.ok_or_else(|| Failure::not_found("account"))?;
+        let state = account.state_for(server).ok_or_else(|| Failure::not_found("account"))?;
+        self.opened(&account, state, true, &mut Homes::default()).await
+    }
+
+    /// An account as those who moderate it see it.
+    pub(crate) async fn admin_account(
+        &self,
+        account: &Account,
+        server: u64,
+        homes: &mut Homes,
+    ) -> Result<Option<v1::AdminAccount>, Failure> {
+        let Some(state) = account.state_for(server) else { return Ok(None) };
+        let born = &account.born;
+        let member = born.home != 0 && (born.home == server || server == 0) && state != AccountState::Erased;
+        let (email, reason) = if member {
+            (self.open(born.email.as_ref()).await?, self.open(born.reason.as_ref()).await?)
+        } else {
+            Default::default()
+        };
+        Ok(Some(v1::AdminAccount {
+            account: Some(self.opened(account, state, member, homes).await?),
+            email,
+            reason,
+            locale: account.preferences.locale.clone(),
+            email_confirmed: account.email_confirmed,
+            app_id: born.app,
+        }))
+    }
+
+    /// What other services must know of an account; `None` if nobody ever met it.
+    pub(crate) fn facts(account: &Account, server: u64) -> Option<v1::AccountFacts> {
+        Some(v1::AccountFacts {
+            id: account.born.id,
+            server_id: account.born.home,
+            kind: kind_out(account.kind),
+            state: state_out(account.state_for(server)?),
+            role: role_out(account.role),
+            locked: account.locked,
+            bot: account.profile.bot,
+            discoverable: account.profile.discoverable,
+            indexable: account.profile.indexable,
+            host: account.born.host.clone(),
+        })
+    }
+
+    /// What all shards together count for an account.
+    pub(crate) async fn counts(&self, account: u64) -> Result<v1::FollowCountsRow, Failure> {
+        let reads = self.reads();
+        let most = usize::from(self.platform().shards.get()).min(1_000);
+        let (mut sum, mut after) = (v1::FollowCountsRow::default(), None);
+        loop {
+            let partition = tables::id(account);
+            let page = reads.scan(&COUNTS, partition, Range::all(), Direction::Forward, most, after).await?;
+            for (_, row) in page.rows {
+                let row = v1::FollowCountsRow::decode(row.value).map_err(Failure::internal)?;
+                sum.followers += row.followers;
+                sum.following += row.following;
+                sum.requests += row.requests;
+            }
+            match page.next {
+                Some(next) => after = Some(next),
+                None => return Ok(sum),
+            }
+        }
+    }
+}
