@@ -2,7 +2,7 @@
 //!
 //! One thread, so every figure is per core. `cargo bench -p p92-timelines`; sizes are read from `/proc/self/statm`.
 
-use p92_timelines::domain::entry::{Reply, Visibility};
+use p92_timelines::domain::entry::{Language, Reply, Visibility};
 use p92_timelines::domain::memory::page::Answer;
 use p92_timelines::domain::memory::partition::Moment;
 use p92_timelines::domain::memory::recent::Facts;
@@ -43,12 +43,18 @@ fn per_second(count: u64, took: Duration) -> f64 {
 }
 
 fn post(id: u64, author: u64) -> Change {
-    let facts = Facts { author, visibility: Visibility::Public, reply: Reply::No, mentions: Vec::new() };
+    let facts = Facts {
+        author,
+        visibility: Visibility::Public,
+        reply: Reply::No,
+        mentions: Vec::new(),
+        language: Language::default(),
+    };
     Change::Posted { id, facts }
 }
 
 fn follow(memory: &Memory, follower: u64, followed: u64) {
-    memory.apply(&Change::Followed { follower, followed, boosts: true });
+    memory.apply(&Change::Followed { follower, followed, boosts: true, languages: Vec::new() });
 }
 
 fn main() {

@@ -1,6 +1,7 @@
 //! What the logs of identity and posting say, as changes of memory, as notifications, and as something to tell watchers.
 
 use crate::app::live::What;
+use crate::domain::entry::Language;
 use crate::domain::memory::Change;
 use crate::domain::memory::recent::Facts;
 use crate::domain::merge::reply_of;
@@ -20,6 +21,7 @@ pub fn changes_of_posts(event: &Recorded) -> Result<Option<Change>, Poison> {
             visibility: visibility(post.visibility),
             reply: reply_of(is_reply, post.in_reply_to_author_id),
             mentions: post.mentioned_ids,
+            language: Language::of(&post.language),
         };
         Change::Posted { id: post.post_id, facts }
     } else if event.is::<posting::PostEdited>() {
@@ -30,6 +32,7 @@ pub fn changes_of_posts(event: &Recorded) -> Result<Option<Change>, Poison> {
             visibility: visibility(post.visibility),
             reply: reply_of(post.is_reply || post.in_reply_to_id != 0, post.in_reply_to_author_id),
             mentions: post.mentioned_ids,
+            language: Language::of(&post.language),
         };
         Change::Edited { id: post.post_id, facts, newly_named }
     } else if event.is::<posting::PostDeleted>() {
@@ -41,6 +44,7 @@ pub fn changes_of_posts(event: &Recorded) -> Result<Option<Change>, Poison> {
             visibility: visibility(boost.post_visibility),
             reply: reply_of(boost.is_reply || boost.in_reply_to_id != 0, boost.in_reply_to_author_id),
             mentions: boost.mentioned_ids,
+            language: Language::of(&boost.language),
         };
         Change::Boosted { id: boost.boost_id, post: boost.post_id, booster: boost.actor_id, facts }
     } else if event.is::<posting::PostUnboosted>() {
@@ -109,7 +113,10 @@ pub fn changes_of_accounts(event: &Recorded) -> Result<Option<Change>, Poison> {
 }
 
 fn followed(follower: u64, followed: u64, options: Option<&identity::FollowOptions>) -> Change {
-    Change::Followed { follower, followed, boosts: options.is_none_or(|options| options.show_boosts) }
+    let boosts = options.is_none_or(|options| options.show_boosts);
+    let languages = options.map_or(&[][..], |options| &options.languages);
+    let languages = languages.iter().map(|tag| Language::of(tag)).collect();
+    Change::Followed { follower, followed, boosts, languages }
 }
 
 /// Whether nothing of an account may be shown, and to members of which server; 0 for everybody.

@@ -1,6 +1,6 @@
 //! Domain ↔ messages, both ways and total, for the log of timelines and for what other logs say.
 
-use crate::domain::entry::{Entry, Visibility};
+use crate::domain::entry::{Entry, Language, Visibility};
 use crate::domain::marker::{List, Markers, Set};
 use crate::domain::memory::Candidate;
 use crate::domain::memory::recent::Facts;
@@ -138,6 +138,7 @@ pub fn candidate(entry: &posting::OutboxEntry) -> Candidate {
             visibility: visibility(entry.post_visibility),
             reply: reply_of(entry.is_reply || entry.in_reply_to_id != 0, entry.in_reply_to_author_id),
             mentions: entry.mentioned_ids.clone(),
+            language: Language::of(&entry.language),
         },
     }
 }

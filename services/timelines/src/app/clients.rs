@@ -1,5 +1,6 @@
 //! What timelines asks identity and posting: relations and outboxes, for merges and for judging at reading.
 
+use crate::domain::entry::Language;
 use crate::domain::home::Follow;
 use crate::domain::memory::Candidate;
 use crate::domain::merge::Relations;
@@ -72,7 +73,14 @@ impl Clients {
     /// Whom a viewer follows, and what stands between him and others. States of accounts are not in it yet.
     pub async fn relations(&self, question: &Question) -> Result<Relations, Failure> {
         let (follows, restrictions) = tokio::join!(self.follows(question), self.restrictions(question));
-        let mut relations = Relations { viewer: question.viewer, follows: follows?, ..Relations::default() };
+        let mut relations = Relations { viewer: question.viewer, ..Relations::default() };
+        for edge in follows? {
+            relations.follows.insert(edge.account_id, Follow { boosts: edge.show_boosts });
+            if !edge.languages.is_empty() {
+                let languages = edge.languages.iter().map(|tag| Language::of(tag)).collect();
+                relations.languages.insert(edge.account_id, languages);
+            }
+        }
         for restriction in restrictions? {
             let avoided = restriction.blocking || restriction.muting;
             if avoided {
@@ -85,8 +93,8 @@ impl Clients {
         Ok(relations)
     }
 
-    async fn follows(&self, question: &Question) -> Result<HashMap<u64, Follow>, Failure> {
-        let mut follows = HashMap::new();
+    async fn follows(&self, question: &Question) -> Result<Vec<identity::FollowEdge>, Failure> {
+        let mut follows = Vec::new();
         let mut page_token = String::new();
         loop {
             let request = identity::ListFollowEdgesRequest {
@@ -98,8 +106,7 @@ impl Clients {
             };
             let answer = self.relationships.clone().list_follow_edges(request).await.map_err(from_status)?;
             let answer = answer.into_inner();
-            let edges = answer.edges.iter();
-            follows.extend(edges.map(|edge| (edge.account_id, Follow { boosts: edge.show_boosts })));
+            follows.extend(answer.edges);
             if answer.next_page_token.is_empty() {
                 return Ok(follows);
             }

@@ -68,6 +68,28 @@ pub enum Reply<A> {
     ToUnknown,
 }
 
+/// A language as posts and follows name it: the first part of its tag, so that `pt-BR` and `pt` are one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Language(u32);
+
+impl Language {
+    /// The language of a tag; none if it is no tag of at most four letters.
+    #[must_use]
+    pub fn of(tag: &str) -> Self {
+        let first = tag.split(['-', '_']).next().unwrap_or_default().as_bytes();
+        let fits = first.len() <= 4 && first.iter().all(u8::is_ascii_alphabetic);
+        let packed =
+            first.iter().fold(0, |packed, letter| packed << 8 | u32::from(letter.to_ascii_lowercase()));
+        if fits { Self(packed) } else { Self(0) }
+    }
+
+    /// Whether no language is named.
+    #[must_use]
+    pub const fn is_none(self) -> bool {
+        self.0 == 0
+    }
+}
+
 /// What the definition of home needs to know of a post.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Post<'a, A> {
@@ -76,6 +98,7 @@ pub struct Post<'a, A> {
     pub reply: Reply<A>,
     /// Accounts that it names.
     pub mentions: &'a [A],
+    pub language: Language,
 }
 
 /// An entry of an answer.
@@ -91,7 +114,14 @@ pub struct Entry<A> {
 
 #[cfg(test)]
 mod tests {
-    use super::Key;
+    use super::{Key, Language};
+
+    #[test]
+    fn languages_are_told_by_their_first_part() {
+        assert_eq!(Language::of("pt-BR"), Language::of("PT"));
+        assert!(Language::of("en") != Language::of("ne") && Language::of("").is_none());
+        assert!(Language::of("klingon").is_none() && Language::of("e1").is_none());
+    }
 
     #[test]
     fn keys_sort_as_ids_and_tell_what_they_are() {

@@ -1,6 +1,6 @@
 //! Memory, merge, and the definition read word by word, held against each other over random histories.
 
-use super::entry::{Entry, Key, Reply, Visibility};
+use super::entry::{Entry, Key, Language, Reply, Visibility};
 use super::home::{Follow, boost_counts, has_place};
 use super::memory::page::Answer;
 use super::memory::partition::Moment;
@@ -18,7 +18,7 @@ const PEOPLE: u64 = 6;
 struct World {
     posts: BTreeMap<u64, Facts<u64>>,
     boosts: BTreeMap<u64, (u64, u64)>,
-    follows: BTreeMap<(u64, u64), bool>,
+    follows: BTreeMap<(u64, u64), (bool, Vec<Language>)>,
     blocks: Vec<(u64, u64)>,
     mutes: BTreeMap<(u64, u64), u64>,
     hidden: Vec<u64>,
@@ -29,9 +29,12 @@ struct World {
 impl World {
     fn relations(&self, viewer: u64) -> Relations {
         let mut relations = Relations { viewer, ..Relations::default() };
-        for ((follower, followed), boosts) in &self.follows {
+        for ((follower, followed), (boosts, languages)) in &self.follows {
             if *follower == viewer {
                 relations.follows.insert(*followed, Follow { boosts: *boosts });
+                if !languages.is_empty() {
+                    relations.languages.insert(*followed, languages.clone());
+                }
             }
         }
         for (one, other) in &self.blocks {
@@ -110,6 +113,12 @@ impl World {
             }
         }
     }
+}
+
+/// One of three, or none.
+fn language(id: u64) -> Language {
+    let tag = ["en", "de", "eo", ""].into_iter().cycle().nth(usize::try_from(id / 10 % 4).unwrap());
+    Language::of(tag.unwrap())
 }
 
 #[derive(Clone, Debug)]
@@ -195,8 +204,11 @@ impl Run {
         let id = self.world.last_id;
         match *step {
             Step::Follow(a, b, boosts) if a != b => {
-                self.world.follows.insert((a, b), boosts);
-                self.apply(&Change::Followed { follower: a, followed: b, boosts });
+                // Some want one language only.
+                let languages: Vec<Language> =
+                    if id.is_multiple_of(70) { vec![language(id)] } else { Vec::new() };
+                self.world.follows.insert((a, b), (boosts, languages.clone()));
+                self.apply(&Change::Followed { follower: a, followed: b, boosts, languages });
             }
             Step::Unfollow(a, b) => {
                 self.world.follows.remove(&(a, b));
@@ -220,7 +232,8 @@ impl Run {
                 if self.world.posts.contains_key(&id) {
                     return;
                 }
-                let facts = Facts { author: by, visibility, reply, mentions: names.into_iter().collect() };
+                let mentions = names.into_iter().collect();
+                let facts = Facts { author: by, visibility, reply, mentions, language: language(id) };
                 self.world.posts.insert(id, facts.clone());
                 self.apply(&Change::Posted { id, facts });
             }
@@ -263,6 +276,7 @@ impl Run {
         let Some(facts) = self.world.posts.get_mut(&id) else { return };
         let newly_named = names.into_iter().filter(|name| !facts.mentions.contains(name)).collect();
         facts.mentions = names.into_iter().collect();
+        facts.language = language(self.world.last_id);
         let facts = facts.clone();
         self.apply(&Change::Edited { id, facts, newly_named });
     }

@@ -8,7 +8,7 @@
 //! Replies, boosts and named accounts are judged as Mastodon judges them (`FeedManager#filter_from_home`), with one
 //! difference that the line above explains: Mastodon drops a boost only if the post stands among the 40 newest.
 
-use super::entry::{Post, Reply, Visibility};
+use super::entry::{Language, Post, Reply, Visibility};
 
 /// What a viewer wants of somebody whom he follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +27,9 @@ pub trait Sight {
 
     /// Whether the viewer follows the account, the follow being accepted.
     fn follow(&self, account: Self::Account) -> Option<Follow>;
+
+    /// Whether the viewer, who follows the account, wants its posts in this language.
+    fn wants_language(&self, account: Self::Account, language: Language) -> bool;
 
     /// Whether nothing of the account may be shown to the viewer: a block either way, a mute that has not run out, or an
     /// account that is suspended or gone.
@@ -62,6 +65,7 @@ pub fn has_place<S: Sight>(sight: &S, post: &Post<'_, S::Account>) -> bool {
     sight.follow(post.author).is_some()
         && visible(sight, post)
         && !names_avoided(sight, post)
+        && (post.language.is_none() || sight.wants_language(post.author, post.language))
         && answer_belongs(sight, post)
 }
 
@@ -126,6 +130,10 @@ mod tests {
             matches!(account, 2 | 3 | 7 | 9).then_some(Follow { boosts: account != 3 })
         }
 
+        fn wants_language(&self, account: u64, language: Language) -> bool {
+            account != 3 || language == Language::of("en")
+        }
+
         fn bars(&self, account: u64) -> bool {
             matches!(account, 7..=9)
         }
@@ -135,8 +143,24 @@ mod tests {
         }
     }
 
-    const fn post(author: u64) -> Post<'static, u64> {
-        Post { author, visibility: Visibility::Public, reply: Reply::No, mentions: &[] }
+    fn post(author: u64) -> Post<'static, u64> {
+        Post {
+            author,
+            visibility: Visibility::Public,
+            reply: Reply::No,
+            mentions: &[],
+            language: Language::of(""),
+        }
+    }
+
+    #[test]
+    fn languages() {
+        for (author, language, expected) in
+            [(3, "en", true), (3, "de", false), (3, "", true), (2, "de", true), (1, "de", true)]
+        {
+            let post = Post { language: Language::of(language), ..post(author) };
+            assert_eq!(has_place(&Table, &post), expected, "{author} {language}");
+        }
     }
 
     #[test]

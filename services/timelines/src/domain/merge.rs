@@ -2,7 +2,7 @@
 //!
 //! Pure: whoever asks posting feeds what it answers into [`Merge`], which says what to ask next.
 
-use super::entry::{Entry, Key, Reply, Visibility};
+use super::entry::{Entry, Key, Language, Reply, Visibility};
 use super::home::{Follow, Sight, boost_has_place, has_place};
 use super::memory::Candidate;
 use super::window::Window;
@@ -14,6 +14,8 @@ pub struct Relations {
     pub viewer: u64,
     /// Whom the viewer follows.
     pub follows: HashMap<u64, Follow>,
+    /// Languages that are wanted of somebody followed; not in it: all.
+    pub languages: HashMap<u64, Vec<Language>>,
     /// Blocks either way, mutes that hold, accounts that are suspended or gone.
     pub barred: HashSet<u64>,
     /// Whom the viewer himself blocks or mutes.
@@ -29,6 +31,10 @@ impl Sight for Relations {
 
     fn follow(&self, account: u64) -> Option<Follow> {
         self.follows.get(&account).copied()
+    }
+
+    fn wants_language(&self, account: u64, language: Language) -> bool {
+        self.languages.get(&account).is_none_or(|wanted| wanted.contains(&language))
     }
 
     fn bars(&self, account: u64) -> bool {

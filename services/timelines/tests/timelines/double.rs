@@ -55,6 +55,7 @@ impl History {
         let edges = edges.map(|((_, followed), options)| identity::FollowEdge {
             account_id: *followed,
             show_boosts: options.show_boosts,
+            languages: options.languages.clone(),
             ..Default::default()
         });
         identity::ListFollowEdgesResponse { edges: edges.collect(), next_page_token: String::new() }

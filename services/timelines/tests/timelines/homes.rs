@@ -3,6 +3,7 @@
 use crate::double::Double;
 use crate::world::{Like, SERVER, World};
 use p92_proto::event::v1::IdWindow;
+use p92_proto::identity::v1::FollowOptions;
 use p92_proto::posting::v1::Visibility;
 use p92_proto::timelines::v1 as proto;
 use rand::rngs::StdRng;
@@ -43,6 +44,27 @@ async fn a_follow_brings_the_past_and_an_unfollow_takes_it_away() {
     assert_eq!(world.home(bob).await, [other]);
     world.follow(bob, alice).await;
     assert_eq!(world.home(bob).await, [other, old]);
+    world.platform.stop().await;
+}
+
+#[tokio::test]
+async fn a_follow_may_want_some_languages_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut world = World::open(dir.path(), Double::default()).await;
+    let (alice, bob) = (world.account(), world.account());
+    let wanted = |languages: &[&str]| FollowOptions {
+        show_boosts: true,
+        languages: languages.iter().map(|tag| (*tag).to_owned()).collect(),
+        ..FollowOptions::default()
+    };
+    world.follow_as(bob, alice, wanted(&["pt-BR", "en"])).await;
+    let mut posts = Vec::new();
+    for language in ["en", "de", "pt", ""] {
+        posts.push(world.post(alice, Like { language, ..Like::default() }).await);
+    }
+    assert_eq!(world.home(bob).await, [posts[3], posts[2], posts[0]]);
+    world.follow_as(bob, alice, wanted(&[])).await;
+    assert_eq!(world.home(bob).await, [posts[3], posts[2], posts[1], posts[0]]);
     world.platform.stop().await;
 }
 

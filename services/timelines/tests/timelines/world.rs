@@ -68,6 +68,7 @@ pub struct Like {
     pub names: Vec<u64>,
     pub tags: Vec<&'static str>,
     pub home: Option<u64>,
+    pub language: &'static str,
 }
 
 async fn foreign(platform: &Arc<Platform>, service: Service) -> Arc<Runtime> {
@@ -177,6 +178,10 @@ impl World {
 
     pub async fn follow_with(&mut self, follower: u64, followed: u64, show_boosts: bool) {
         let options = identity::FollowOptions { show_boosts, ..Default::default() };
+        self.follow_as(follower, followed, options).await;
+    }
+
+    pub async fn follow_as(&mut self, follower: u64, followed: u64, options: identity::FollowOptions) {
         self.double.history().follows.insert((follower, followed), options.clone());
         let event = identity::FollowStarted {
             follow_id: self.id(Shard(0)),
@@ -257,6 +262,7 @@ impl World {
             mentioned_ids: like.names.clone(),
             post_visibility: visibility,
             is_reply: like.answers != 0,
+            language: like.language.to_owned(),
             ..Default::default()
         };
         let tags: Vec<String> = like.tags.iter().map(|tag| (*tag).to_owned()).collect();
@@ -269,6 +275,7 @@ impl World {
             in_reply_to_id: like.answers,
             in_reply_to_author_id: answered,
             mentioned_ids: like.names,
+            language: like.language.to_owned(),
             tags: tags.iter().map(|_| posting::SealedTag::default()).collect(),
             ..Default::default()
         };
@@ -313,6 +320,7 @@ impl World {
             in_reply_to_author_id: of.in_reply_to_author_id,
             is_reply: of.is_reply,
             mentioned_ids: of.mentioned_ids,
+            language: of.language,
             ..Default::default()
         };
         self.append(Service::Posting, shard, &event).await;

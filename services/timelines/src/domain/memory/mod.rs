@@ -10,7 +10,7 @@ pub mod people;
 pub mod recent;
 pub mod ring;
 
-use super::entry::{Key, Visibility};
+use super::entry::{Key, Language, Visibility};
 use parking_lot::RwLock;
 use partition::{Local, Partition};
 use people::{People, Person};
@@ -62,6 +62,7 @@ pub enum Change {
         follower: u64,
         followed: u64,
         boosts: bool,
+        languages: Vec<Language>,
     },
     Unfollowed {
         follower: u64,
@@ -224,8 +225,8 @@ impl Memory {
                 self.recent.write().forget_boost(*id, *post);
                 Todo::default()
             }
-            Change::Followed { follower, followed, boosts } => {
-                Todo { delivery: None, patch: self.followed(*follower, *followed, *boosts) }
+            Change::Followed { follower, followed, boosts, languages } => {
+                Todo { delivery: None, patch: self.followed(*follower, *followed, *boosts, languages) }
             }
             relation => {
                 self.relate(relation);
@@ -275,7 +276,7 @@ impl Memory {
     fn edited(&self, id: u64, facts: &Facts<u64>, newly_named: &[u64]) -> Todo {
         self.learn(id, facts, false);
         let mentions: Vec<Person> = facts.mentions.iter().map(|account| self.person(*account)).collect();
-        self.recent.write().learn_mentions(id, &mentions);
+        self.recent.write().learn_edit(id, &mentions, facts.language);
         if facts.visibility != Visibility::Direct || newly_named.is_empty() {
             return Todo::default();
         }
@@ -284,10 +285,10 @@ impl Memory {
         Todo { delivery: Some(delivery), patch: None }
     }
 
-    fn followed(&self, follower: u64, followed: u64, boosts: bool) -> Option<Patch> {
+    fn followed(&self, follower: u64, followed: u64, boosts: bool, languages: &[Language]) -> Option<Patch> {
         let (person, asked) = (self.person(followed), self.recent.read().ask());
         let begun = self.at_user(follower, |partition, local| {
-            partition.follow(local, person, boosts).then(|| partition.begin_patch(local)).flatten()
+            partition.follow(local, person, boosts, languages).then(|| partition.begin_patch(local)).flatten()
         });
         let (ticket, floor) = begun.flatten()?;
         Some(Patch { viewer: follower, followed, floor, ticket, asked })

@@ -6,7 +6,7 @@
 use super::members::Members;
 use super::people::{People, Person};
 use super::ring::Ring;
-use crate::domain::entry::Key;
+use crate::domain::entry::{Key, Language};
 use crate::domain::home::{Follow, Sight};
 use std::collections::{HashMap, HashSet};
 
@@ -61,6 +61,8 @@ pub struct Partition {
     followers: Vec<Members>,
     /// Follows without boosts, as user and person in one number.
     quiet: HashSet<u64, ahash::RandomState>,
+    /// Follows that want some languages only, likewise.
+    languages: HashMap<u64, Box<[Language]>, ahash::RandomState>,
     restrictions: HashMap<u32, Vec<(Person, Restriction)>, ahash::RandomState>,
     slots: Vec<u32>,
     rings: Vec<Ring>,
@@ -84,6 +86,7 @@ impl Partition {
             followers_of: Vec::new(),
             followers: Vec::new(),
             quiet: HashSet::default(),
+            languages: HashMap::default(),
             restrictions: HashMap::default(),
             slots: Vec::new(),
             rings: Vec::new(),
@@ -123,8 +126,13 @@ impl Partition {
     }
 
     /// A user follows somebody. True if he did not before.
-    pub fn follow(&mut self, local: Local, person: Person, boosts: bool) -> bool {
+    pub fn follow(&mut self, local: Local, person: Person, boosts: bool, languages: &[Language]) -> bool {
         let pair = pair(local, person);
+        if languages.is_empty() {
+            self.languages.remove(&pair);
+        } else {
+            self.languages.insert(pair, languages.into());
+        }
         if boosts {
             self.quiet.remove(&pair)
         } else {
@@ -154,6 +162,7 @@ impl Partition {
     /// A user follows somebody no longer.
     pub fn unfollow(&mut self, local: Local, person: Person) {
         self.quiet.remove(&pair(local, person));
+        self.languages.remove(&pair(local, person));
         if let Some(following) = self.following.get_mut(local.0 as usize) {
             following.remove(person.0);
         }
@@ -449,6 +458,12 @@ impl Sight for LocalSight<'_> {
         follows.then(|| Follow {
             boosts: self.part.quiet.is_empty() || !self.part.quiet.contains(&pair(self.local, person)),
         })
+    }
+
+    fn wants_language(&self, person: Person, language: Language) -> bool {
+        let languages = &self.part.languages;
+        languages.is_empty()
+            || languages.get(&pair(self.local, person)).is_none_or(|wanted| wanted.contains(&language))
     }
 
     fn bars(&self, person: Person) -> bool {

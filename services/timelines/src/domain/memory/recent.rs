@@ -5,7 +5,7 @@
 //! was asked for before cannot bring the old state back; if such a mark is forgotten too, that answer is not believed.
 
 use super::people::Person;
-use crate::domain::entry::{Key, Post, Reply, Visibility};
+use crate::domain::entry::{Key, Language, Post, Reply, Visibility};
 use std::collections::{HashMap, VecDeque};
 
 /// A post as its author made it.
@@ -15,13 +15,20 @@ pub struct Facts<A> {
     pub visibility: Visibility,
     pub reply: Reply<A>,
     pub mentions: Vec<A>,
+    pub language: Language,
 }
 
 impl<A: Copy> Facts<A> {
     /// As the rules take it.
     #[must_use]
     pub fn as_post(&self) -> Post<'_, A> {
-        Post { author: self.author, visibility: self.visibility, reply: self.reply, mentions: &self.mentions }
+        Post {
+            author: self.author,
+            visibility: self.visibility,
+            reply: self.reply,
+            mentions: &self.mentions,
+            language: self.language,
+        }
     }
 
     /// The same with accounts named otherwise.
@@ -35,16 +42,18 @@ impl<A: Copy> Facts<A> {
                 Reply::To(answered) => Reply::To(name(answered)),
             },
             mentions: self.mentions.iter().map(|named| name(*named)).collect(),
+            language: self.language,
         }
     }
 }
 
-/// Twelve bytes of a post.
+/// Sixteen bytes of a post.
 #[derive(Clone, Copy, Debug)]
 struct Compact {
     author: Person,
     /// Whom it answers, if `ANSWERS` is set.
     answered: Person,
+    language: Language,
     visibility: Visibility,
     flags: u8,
 }
@@ -199,14 +208,25 @@ impl Recent {
         if newly {
             flags |= BOOSTS_KNOWN;
         }
-        self.posts
-            .insert(id, Compact { author: facts.author, answered, visibility: facts.visibility, flags });
+        self.posts.insert(
+            id,
+            Compact {
+                author: facts.author,
+                answered,
+                language: facts.language,
+                visibility: facts.visibility,
+                flags,
+            },
+        );
         self.name(id, &facts.mentions);
         self.remember(Key::post(id));
     }
 
-    /// Learns whom a post names after an edit.
-    pub fn learn_mentions(&mut self, id: u64, mentions: &[Person]) {
+    /// Learns whom a post names after an edit, and in which language.
+    pub fn learn_edit(&mut self, id: u64, mentions: &[Person], language: Language) {
+        if let Some(post) = self.posts.get_mut(&id) {
+            post.language = language;
+        }
         self.name(id, mentions);
         if !self.is_gone(Key::post(id)) {
             self.mark(Key::post(id), false);
@@ -291,7 +311,13 @@ impl Recent {
         } else {
             self.mentions.get(&id).map_or(&[][..], |named| named)
         };
-        Known::This(Post { author: post.author, visibility: post.visibility, reply, mentions })
+        Known::This(Post {
+            author: post.author,
+            visibility: post.visibility,
+            reply,
+            mentions,
+            language: post.language,
+        })
     }
 
     /// A boost.
@@ -318,7 +344,13 @@ mod tests {
     use super::*;
 
     fn facts(author: u32) -> Facts<Person> {
-        Facts { author: Person(author), visibility: Visibility::Public, reply: Reply::No, mentions: vec![] }
+        Facts {
+            author: Person(author),
+            visibility: Visibility::Public,
+            reply: Reply::No,
+            mentions: vec![],
+            language: Language::default(),
+        }
     }
 
     #[test]
@@ -340,7 +372,7 @@ mod tests {
     fn an_answer_older_than_an_edit_is_not_learnt_and_one_older_than_forgotten_marks_not_believed() {
         let mut recent = Recent::new(3);
         let before = recent.ask();
-        recent.learn_mentions(1, &[Person(9)]);
+        recent.learn_edit(1, &[Person(9)], Language::default());
         recent.learn_asked(1, &facts(5), before);
         assert_eq!(recent.post(1), Known::Unknown);
         let after = recent.ask();
