@@ -287,6 +287,8 @@ impl Owner {
                 Err(error) if error.outcome() == Outcome::NoEffect && !perhaps => {
                     return Appended::Refused(error);
                 }
+                // Its head is wrong, and no repeat will ever be taken.
+                Err(error) if shared.mutated(Mutant::NoCollisionCheck) => return Appended::Refused(error),
                 Err(error) => {
                     perhaps = true;
                     tracing::warn!(log = %shared.service, shard = %self.log().shard, %error, attempt,

@@ -329,8 +329,9 @@ impl Run {
         let mut batch = batch.into_iter();
         while self.owner.has_room() {
             let Some(mut queued) = batch.next() else { break };
-            if queued.answer.is_closed() && queued.meta.key.is_empty() {
-                // Nobody waits and nobody can ask again: the caller gave up before anything was done.
+            if queued.answer.is_closed() {
+                // The caller gave up, and may have been refused elsewhere since: deciding its copy now could do what was
+                // refused for certain (mutant `DecidesForNobody` of the model). A repeat under its key begins anew.
                 continue;
             }
             let result = self.owner.decide(&queued.meta, &mut queued.command).await;

@@ -218,7 +218,10 @@ impl Drive {
         let key = if asked == Asked::Claim { format!("key {n}") } else { String::new() };
         let who = owner.number * WHO + n;
         let began = self.tick();
-        let answer = owner.worker.execute(meta(1, &key, register), decided(asked, register, who)).await;
+        // Clients have deadlines; what an owner that cannot take over would have said is not known.
+        let asking = owner.worker.execute(meta(1, &key, register), decided(asked, register, who));
+        let answer = tokio::time::timeout(Duration::from_secs(1), asking).await;
+        let answer = answer.unwrap_or_else(|_| Err(p92_eventlog::error::outcome_unknown()));
         let ended = self.tick();
         let (answer, seq) = match answer {
             Ok(receipt) => (Answer::Done, receipt.positions.last().map(|position| position.seq.0)),
@@ -258,7 +261,7 @@ impl Drive {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         };
-        if let Ok(Some(head)) = tokio::time::timeout(Duration::from_secs(20), owned).await {
+        if let Ok(Some(head)) = tokio::time::timeout(Duration::from_secs(5), owned).await {
             history.lock().took.push(Took { worker: owner.number, head: head.0 });
         }
     }
@@ -278,7 +281,9 @@ impl Drive {
         let mut groups = GroupStream::new(platform, self.log, Seq(0));
         let mut out = Vec::new();
         while groups.at() < head {
-            let group = groups.next().await.unwrap();
+            // A log that ends before what was applied is a violation, and nothing to wait for.
+            let Ok(group) = tokio::time::timeout(Duration::from_secs(5), groups.next()).await else { break };
+            let group = group.unwrap();
             out.extend(group.events.iter().map(|event| event.position.seq.0));
         }
         out

@@ -1,0 +1,85 @@
+"""Starts the real binary on free ports in a directory of its own, and knows nothing of what is asked of it."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+def binary() -> str:
+    """The binary under test: P92_BIN, or the debug build."""
+    target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+    return os.environ.get("P92_BIN", str(target / "debug" / "p92"))
+
+
+class Node:
+    """One running server."""
+
+    def __init__(self, data: pathlib.Path, http_port: int = 0, wrap: tuple = ()):
+        self.data = data
+        self.started = time.monotonic()
+        command = [*wrap, binary(), "serve", "--json", "--data", str(data)]
+        command += ["--http", f"127.0.0.1:{http_port}", "--grpc", "127.0.0.1:0", "--ops", "127.0.0.1:0"]
+        self.log = open(data.parent / "node.log", "ab")
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.log)
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"the server did not start; see {self.log.name}")
+        self.ready = json.loads(line)
+        self.took = time.monotonic() - self.started
+        self.url = self.ready["url"]
+
+    def cli(self, *words: str) -> str:
+        """Runs a command against this server; its output."""
+        done = subprocess.run(
+            [binary(), *words, "--data", str(self.data)], capture_output=True, text=True, check=False
+        )
+        if done.returncode != 0:
+            raise RuntimeError(f"p92 {' '.join(words)}: {done.stderr}")
+        return done.stdout.strip()
+
+    def account(self, name: str, *flags: str) -> str:
+        """Makes an account; a token for it."""
+        self.cli("account", "create", name, "--email", f"{name}@example.org", "--password", "a long password", *flags)
+        app = json.loads(self.cli("app", "create", "--name", "tests", "--json"))
+        return self.cli("token", "create", "--account", name, "--app", app["app"]["clientId"])
+
+    def kill(self) -> None:
+        """Ends it as a power cut would end the process: at once."""
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+        self.log.close()
+
+    def stop(self) -> int:
+        """Ends it in order; its exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        code = self.process.wait(timeout=60)
+        self.log.close()
+        return code
+
+
+def call(url: str, token: str = "", form: dict | None = None, method: str = "", headers: dict | None = None,
+         timeout: float = 30.0):
+    """One request; status, headers and decoded JSON."""
+    body = urllib.parse.urlencode(form, doseq=True).encode() if form is not None else None
+    request = urllib.request.Request(url, data=body, method=method or ("POST" if body is not None else "GET"))
+    if token:
+        request.add_header("Authorization", f"Bearer {token}")
+    for name, value in (headers or {}).items():
+        request.add_header(name, value)
+    try:
+        with urllib.request.urlopen(request, timeout=timeout) as answer:
+            return answer.status, answer.headers, json.loads(answer.read() or b"null")
+    except urllib.error.HTTPError as error:
+        raw = error.read()
+        try:
+            return error.code, error.headers, json.loads(raw or b"null")
+        except ValueError:
+            return error.code, error.headers, raw
