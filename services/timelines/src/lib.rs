@@ -38,6 +38,12 @@ pub struct Deps {
     pub posting: Transport,
 }
 
+/// Every table of timelines.
+#[must_use]
+pub fn tables() -> Vec<&'static p92_storage::Table> {
+    tables::ALL.to_vec()
+}
+
 /// Timelines at work.
 #[derive(Clone, Debug)]
 pub struct Timelines {
