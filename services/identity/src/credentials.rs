@@ -20,11 +20,14 @@ pub type Password = Zeroizing<String>;
 
 /// Whether a text may become a password.
 pub fn check_new(password: &str) -> Result<(), Failure> {
-    if CHARACTERS.contains(&password.chars().count()) {
-        return Ok(());
-    }
+    let characters = password.chars().count();
+    let reason = match characters {
+        short if short < *CHARACTERS.start() => "PASSWORD_TOO_SHORT",
+        long if long > *CHARACTERS.end() => "PASSWORD_TOO_LONG",
+        _ => return Ok(()),
+    };
     let text = format!("A password has {} to {} characters.", CHARACTERS.start(), CHARACTERS.end());
-    Err(Failure::invalid("password", "PASSWORD_LENGTH", text))
+    Err(Failure::invalid("password", reason, text))
 }
 
 /// Hashes and checks passwords.

@@ -116,7 +116,7 @@ async fn a_new_password_ends_what_the_old_one_opened() {
     let wrong = world.credentials.change_password(change("wrong horse", "battery staple")).await;
     assert_eq!(reason(wrong), "WRONG_PASSWORD");
     let short = world.credentials.change_password(change("correct horse", "short")).await;
-    assert_eq!(reason(short), "PASSWORD_LENGTH");
+    assert_eq!(reason(short), "PASSWORD_TOO_SHORT");
     assert!(verified(&mut world, server, &sessions[0].1).await.is_ok());
     world.credentials.change_password(change("correct horse", "battery staple")).await.unwrap();
     assert!(verified(&mut world, server, &sessions[0].1).await.is_err());
