@@ -94,14 +94,8 @@ fn encode(event: &Event) -> NewEvent {
             NewEvent::of(&v1::AccountRestored { account_id, server_id, scope_server_id })
         }
         Event::Erased { account, home, handle_key, activity_pub_key, beginnings } => {
-            NewEvent::of(&v1::AccountErased {
-                account_id: account,
-                server_id: home,
-                handle_key: key_out(&handle_key),
-                activity_pub_key: key_out(&activity_pub_key),
-                prefix_keys: keys_out(&beginnings.keys),
-                handle_characters: beginnings.characters,
-            })
+            let names = (key_out(&handle_key), key_out(&activity_pub_key));
+            NewEvent::of(&erased_out((account, home), names, &beginnings))
         }
         Event::RoleChanged { account: account_id, home: server_id, role } => {
             NewEvent::of(&v1::RoleChanged { account_id, server_id, role: role_out(role) })
@@ -126,6 +120,21 @@ fn encode(event: &Event) -> NewEvent {
         Event::PasswordChanged { account: account_id, home: server_id, kept_session: kept_session_id } => {
             NewEvent::of(&v1::PasswordChanged { account_id, server_id, kept_session_id })
         }
+    }
+}
+
+fn erased_out(
+    (account_id, server_id): (u64, u64),
+    (handle_key, activity_pub_key): (bytes::Bytes, bytes::Bytes),
+    beginnings: &Beginnings,
+) -> v1::AccountErased {
+    v1::AccountErased {
+        account_id,
+        server_id,
+        handle_key,
+        activity_pub_key,
+        prefix_keys: keys_out(&beginnings.keys),
+        handle_characters: beginnings.characters,
     }
 }
 
