@@ -11,6 +11,7 @@ pub mod gate;
 pub mod mastodon;
 pub mod metrics;
 pub mod oauth;
+pub mod pages;
 pub mod params;
 pub mod streaming;
 
@@ -46,6 +47,7 @@ fn routes(gate: &Gate) -> Router {
         .merge(oauth::routes())
         .merge(streaming::routes())
         .merge(oauth::pages())
+        .merge(pages::routes())
         .fallback(nowhere)
         .method_not_allowed_fallback(not_so)
         .layer(from_fn_with_state(gate.clone(), door::enter))

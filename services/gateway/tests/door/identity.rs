@@ -35,6 +35,7 @@ impl account_service_server::AccountService for World {
         }
         let id = state.account(server_id, &request.handle);
         let secret = state.token(server_id, id, &request.scopes.join(" "));
+        state.passwords.insert(request.email, (request.password.clone(), id));
         state.passwords.insert(request.handle, (request.password, id));
         let token = IssuedToken { token: state.tokens.get(&secret).cloned(), secret };
         let account = state.accounts.get(&id).cloned();

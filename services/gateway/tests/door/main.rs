@@ -11,6 +11,7 @@ mod identity;
 mod lists;
 mod live;
 mod oauth;
+mod pages;
 mod posting;
 mod timelines;
 mod world;
