@@ -3,7 +3,13 @@
 //! Read from `cargo metadata` and from the sources, so that it cannot drift from what is built.
 
 // A test says by a panic what it expected.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::string_slice)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice
+)]
 
 use cargo_metadata::{DependencyKind, MetadataCommand};
 use std::collections::BTreeMap;
@@ -63,8 +69,10 @@ fn arrows_only_point_downwards() {
     let mut wrong = Vec::new();
     for package in &metadata.packages {
         let allowed = allowed(&package.name);
-        for dependency in package.dependencies.iter().filter(|dependency| dependency.name.starts_with("p92-")) {
-            let itself = dependency.name == package.name.as_str() && dependency.kind == DependencyKind::Development;
+        for dependency in package.dependencies.iter().filter(|dependency| dependency.name.starts_with("p92-"))
+        {
+            let itself =
+                dependency.name == package.name.as_str() && dependency.kind == DependencyKind::Development;
             if !itself && !allowed.contains(&dependency.name.as_str()) {
                 wrong.push(format!("{} → {}", package.name, dependency.name));
             }
@@ -82,7 +90,10 @@ fn services_are_named_by_the_node_alone() {
             let own = path.split('/').nth(1).unwrap().replace('-', "_");
             let named = SERVICES.iter().map(|name| name.replace('-', "_"));
             let other = named.filter(|name| *name != format!("p92_{own}"));
-            other.filter(|name| text.contains(&format!("{name}::"))).map(|name| format!("{path}: {name}")).collect::<Vec<_>>()
+            other
+                .filter(|name| text.contains(&format!("{name}::")))
+                .map(|name| format!("{path}: {name}"))
+                .collect::<Vec<_>>()
         })
         .collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
@@ -91,8 +102,18 @@ fn services_are_named_by_the_node_alone() {
 #[test]
 fn what_is_pure_does_no_io_and_reads_no_clock() {
     const FORBIDDEN: [&str; 12] = [
-        "tokio", "std::fs", "std::net", "std::env", "std::process", "std::thread", "SystemTime", "Instant::now",
-        "rand::", "async fn", "reqwest", "hyper",
+        "tokio",
+        "std::fs",
+        "std::net",
+        "std::env",
+        "std::process",
+        "std::thread",
+        "SystemTime",
+        "Instant::now",
+        "rand::",
+        "async fn",
+        "reqwest",
+        "hyper",
     ];
     let pure = |path: &str| {
         path.starts_with("services/shared/kernel/src")
@@ -118,7 +139,8 @@ fn only_the_door_listens_and_only_delivery_calls() {
     let metadata = MetadataCommand::new().manifest_path(root().join("Cargo.toml")).no_deps().exec().unwrap();
     let mut wrong = Vec::new();
     for package in &metadata.packages {
-        let calls = package.dependencies.iter().filter(|dependency| dependency.kind == DependencyKind::Normal);
+        let calls =
+            package.dependencies.iter().filter(|dependency| dependency.kind == DependencyKind::Normal);
         for dependency in calls.filter(|dependency| dependency.name == "reqwest") {
             if !["p92-federation-delivery", "p92-tests"].contains(&package.name.as_str()) {
                 wrong.push(format!("{} calls strangers by {}", package.name, dependency.name));
@@ -183,15 +205,27 @@ fn files_say_what_they_are_and_stay_small() {
 #[test]
 fn the_root_holds_what_it_should() {
     let allowed: BTreeMap<&str, ()> = [
-        "Cargo.toml", "Cargo.lock", "LICENSE", "README.md", "FEDERATION.md", "rust-toolchain.toml", "services", "proto",
-        "deploy", "helm", "tests", "target",
+        "Cargo.toml",
+        "Cargo.lock",
+        "LICENSE",
+        "README.md",
+        "FEDERATION.md",
+        "rust-toolchain.toml",
+        "services",
+        "proto",
+        "deploy",
+        "helm",
+        "tests",
+        "target",
     ]
     .map(|name| (name, ()))
     .into();
     let wrong: Vec<_> = fs::read_dir(root())
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .filter(|name| !name.starts_with('.') && !name.starts_with("p92-data") && !allowed.contains_key(name.as_str()))
+        .filter(|name| {
+            !name.starts_with('.') && !name.starts_with("p92-data") && !allowed.contains_key(name.as_str())
+        })
         .collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
 }

@@ -14,6 +14,7 @@ import subprocess
 import tempfile
 import threading
 import urllib.error
+import urllib.parse
 
 from node import ROOT, Node, call
 
@@ -49,6 +50,13 @@ class Writer(threading.Thread):
 def post(node: Node, token: str, text: str):
     headers = {"Idempotency-Key": text}
     return call(f"{node.url}/api/v1/statuses", token, {"status": text}, headers=headers)
+
+
+def settled(node: Node, token: str, text: str) -> str:
+    """The id of the post under this key, made now or earlier."""
+    status, _, answer = post(node, token, text)
+    assert status == 200, f"{text} was repeated with its key and answered {status}: {answer}"
+    return answer["id"]
 
 
 def everything(node: Node, token: str, account: str) -> list[tuple[str, str]]:
@@ -99,6 +107,7 @@ def main() -> None:
 
 def run(folder: pathlib.Path, chance: random.Random, arguments: argparse.Namespace) -> None:
     node = Node(folder / "data")
+    port = urllib.parse.urlparse(node.url).port
     token = node.account("writer")
     account = call(f"{node.url}/api/v1/accounts/verify_credentials", token)[2]["id"]
     acked: dict[str, str] = {}
@@ -112,15 +121,15 @@ def run(folder: pathlib.Path, chance: random.Random, arguments: argparse.Namespa
         node.kill()
         for writer in writers:
             writer.join()
-        node = Node(folder / "data")
+        node = Node(folder / "data", port)
         slowest = max(slowest, node.took)
         for writer in writers:
             acked |= writer.acked
             failed += writer.failed
             lost_answers += len(writer.unknown)
             for text in writer.unknown:
-                first = post(node, token, text)[2]["id"]
-                again = post(node, token, text)[2]["id"]
+                first = settled(node, token, text)
+                again = settled(node, token, text)
                 assert first == again, f"{text} was repeated and made {first} and {again}"
                 acked[text] = first
     lost, doubled = check(acked, everything(node, token, account))

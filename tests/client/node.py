@@ -19,6 +19,17 @@ def binary() -> str:
     return os.environ.get("P92_BIN", str(target / "debug" / "p92"))
 
 
+# Loads are meant here; what a stranger may do in five minutes is tested elsewhere.
+SETTINGS = """
+[gateway.rates]
+account = 10000000
+address = 10000000
+sign_ups = 100000
+passwords = 100000
+passwords_per_login = 100000
+"""
+
+
 class Node:
     """One running server."""
 
@@ -26,7 +37,10 @@ class Node:
         self.data = data
         self.started = time.monotonic()
         command = [*wrap, binary(), "serve", "--json", "--data", str(data)]
-        command += ["--http", f"127.0.0.1:{http_port}", "--grpc", "127.0.0.1:0", "--ops", "127.0.0.1:0"]
+        command += ["--http", f"127.0.0.1:{http_port}", "--ops", "127.0.0.1:0"]
+        settings = data.parent / "p92.toml"
+        settings.write_text(SETTINGS)
+        command += ["--config", str(settings)]
         self.log = open(data.parent / "node.log", "ab")
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.log)
         line = self.process.stdout.readline()

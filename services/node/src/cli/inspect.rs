@@ -1,0 +1,274 @@
+//! What operators look at first: lag, owners, views, events, tables, quarantine.
+
+use super::Common;
+use super::show::{decode, failed, table, to_json};
+use clap::Subcommand;
+use indicatif::{ProgressBar, ProgressStyle};
+use p92_proto::event::v1::Event;
+use p92_proto::operator::v1::operator_service_client::OperatorServiceClient;
+use p92_proto::operator::v1::*;
+use std::process::ExitCode;
+use tonic::transport::Channel;
+
+/// Commands about views.
+#[derive(Debug, Subcommand)]
+pub enum ViewCommand {
+    /// Every view, with the service whose events it is a function of.
+    List,
+    /// Replay the log into the view's other table, then let that one answer. Nothing stops meanwhile.
+    Rebuild {
+        /// The view, as `p92 view list` names it.
+        name: String,
+        /// Compare both tables row by row first; exits with 1 if any row differs.
+        #[arg(long)]
+        verify: bool,
+    },
+}
+
+/// Commands about events.
+#[derive(Debug, Subcommand)]
+pub enum EventsCommand {
+    /// The events of one stream, for example post/123.
+    Read {
+        /// kind/id
+        stream: String,
+    },
+    /// The events of every log, from now on.
+    Tail,
+}
+
+/// Commands about tables.
+#[derive(Debug, Subcommand)]
+pub enum TableCommand {
+    /// Every table, with its class and the query that it serves.
+    List,
+    /// Rows of a table, decoded, in the engine's order.
+    Scan {
+        /// The table, as `p92 table list` names it.
+        name: String,
+        /// At most this many rows.
+        #[arg(long, default_value_t = 100)]
+        limit: u32,
+    },
+}
+
+/// Commands about keys.
+#[derive(Debug, Subcommand)]
+pub enum KeysCommand {
+    /// Make a new rotating key and drop the old ones: copies of the store made before can no longer be opened with the
+    /// key file.
+    Rotate,
+}
+
+async fn client(common: &Common) -> anyhow::Result<OperatorServiceClient<Channel>> {
+    let channel = crate::socket::connect(&common.data).await?;
+    Ok(OperatorServiceClient::new(channel).max_decoding_message_size(64 * 1024 * 1024))
+}
+
+fn event_to_json(event: &Event) -> serde_json::Value {
+    let mut json = to_json(event);
+    if let Some(fields) = json.as_object_mut() {
+        fields.remove("payload");
+        fields.insert("says".to_owned(), decode(&event.r#type, &event.payload));
+    }
+    json
+}
+
+/// Runs a command about views.
+pub async fn run_view(command: ViewCommand, common: &Common) -> anyhow::Result<ExitCode> {
+    let mut client = client(common).await?;
+    match command {
+        ViewCommand::List => {
+            let answer = client.list_views(ListViewsRequest {}).await.map_err(failed)?.into_inner();
+            if common.json {
+                println!("{}", to_json(&answer));
+                return Ok(ExitCode::SUCCESS);
+            }
+            let row = |view: View| vec![view.name, view.service, view.source, view.serves];
+            let rows: Vec<_> = answer.views.into_iter().map(row).collect();
+            table(&["VIEW", "SERVICE", "SOURCE", "SERVES"], &rows);
+            Ok(ExitCode::SUCCESS)
+        }
+        ViewCommand::Rebuild { name, verify } => rebuild(&mut client, name, verify, common).await,
+    }
+}
+
+async fn rebuild(
+    client: &mut OperatorServiceClient<Channel>,
+    name: String,
+    verify: bool,
+    common: &Common,
+) -> anyhow::Result<ExitCode> {
+    let request = RebuildViewRequest { name: name.clone(), verify };
+    let mut steps = client.rebuild_view(request).await.map_err(failed)?.into_inner();
+    let bar = if common.json { ProgressBar::hidden() } else { ProgressBar::new(0) };
+    bar.set_style(ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} events {eta}")?);
+    bar.set_message(name.clone());
+    while let Some(step) = steps.message().await.map_err(failed)? {
+        bar.set_length(step.total.max(step.events));
+        bar.set_position(step.events);
+        if !step.done {
+            continue;
+        }
+        bar.finish_and_clear();
+        if common.json {
+            println!("{}", to_json(&step));
+        } else if verify {
+            println!("{name}: {} events replayed, {} rows compared", step.events, step.compared);
+        } else {
+            println!("{name}: {} events replayed", step.events);
+        }
+        if step.difference.is_empty() {
+            return Ok(ExitCode::SUCCESS);
+        }
+        eprintln!("first difference: {}\nthe rebuilt table answers from now on", step.difference);
+        return Ok(ExitCode::FAILURE);
+    }
+    anyhow::bail!("the server ended before the rebuild did; run it again")
+}
+
+/// Runs a command about events.
+pub async fn run_events(command: EventsCommand, common: &Common) -> anyhow::Result<()> {
+    let mut client = client(common).await?;
+    match command {
+        EventsCommand::Read { stream } => {
+            let answer = client.read_events(ReadEventsRequest { stream }).await.map_err(failed)?.into_inner();
+            for event in &answer.events {
+                let json = event_to_json(event);
+                println!(
+                    "{}",
+                    if common.json { json.to_string() } else { serde_json::to_string_pretty(&json)? }
+                );
+            }
+        }
+        EventsCommand::Tail => {
+            let mut events = client.tail_events(TailEventsRequest {}).await.map_err(failed)?.into_inner();
+            while let Some(told) = events.message().await.map_err(failed)? {
+                let (Some(position), Some(event)) = (told.position, told.event) else { continue };
+                let json = event_to_json(&event);
+                println!("{}/{} {} {json}", position.service, position.shard, position.seq);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Runs a command about tables.
+pub async fn run_table(command: TableCommand, common: &Common) -> anyhow::Result<()> {
+    let mut client = client(common).await?;
+    match command {
+        TableCommand::List => {
+            let answer = client.list_tables(ListTablesRequest {}).await.map_err(failed)?.into_inner();
+            if common.json {
+                println!("{}", to_json(&answer));
+                return Ok(());
+            }
+            let row = |one: Table| vec![one.name, one.class, one.row, one.serves];
+            let rows: Vec<_> = answer.tables.into_iter().map(row).collect();
+            table(&["TABLE", "CLASS", "ROW", "SERVES"], &rows);
+        }
+        TableCommand::Scan { name, limit } => scan(&mut client, name, limit).await?,
+    }
+    Ok(())
+}
+
+async fn scan(client: &mut OperatorServiceClient<Channel>, name: String, limit: u32) -> anyhow::Result<()> {
+    let mut left = limit;
+    let mut page_token = prost::bytes::Bytes::new();
+    while left > 0 {
+        let request = ScanTableRequest { name: name.clone(), page_size: left.min(1_000), page_token };
+        let page = client.scan_table(request).await.map_err(failed)?.into_inner();
+        let message = page.table.map(|table| table.row).unwrap_or_default();
+        for row in page.rows {
+            let value = if message.is_empty() {
+                serde_json::Value::String(hex::encode(&row.value))
+            } else {
+                decode(&message, &row.value)
+            };
+            println!(
+                "{}",
+                serde_json::json!({
+                    "partition": hex::encode(&row.partition),
+                    "clustering": hex::encode(&row.clustering),
+                    "stamp": row.stamp.to_string(),
+                    "row": value,
+                })
+            );
+            left = left.saturating_sub(1);
+        }
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Runs a command about keys.
+pub async fn run_keys(command: KeysCommand, common: &Common) -> anyhow::Result<()> {
+    let KeysCommand::Rotate = command;
+    let answer = client(common).await?.rotate_keys(RotateKeysRequest {}).await.map_err(failed)?.into_inner();
+    if common.json {
+        println!("{}", to_json(&answer));
+    } else {
+        println!("{} keys of accounts were wrapped anew; the old rotating keys are gone", answer.wrapped);
+    }
+    Ok(())
+}
+
+/// How far readers are behind.
+pub async fn lag(common: &Common) -> anyhow::Result<()> {
+    let answer = client(common).await?.list_lag(ListLagRequest {}).await.map_err(failed)?.into_inner();
+    if common.json {
+        println!("{}", to_json(&answer));
+        return Ok(());
+    }
+    let row = |lag: Lag| {
+        let reader = if lag.reader.is_empty() { "(owner)".to_owned() } else { lag.reader };
+        let behind = lag.head.saturating_sub(lag.applied);
+        vec![
+            lag.service,
+            lag.shard.to_string(),
+            reader,
+            lag.head.to_string(),
+            lag.applied.to_string(),
+            behind.to_string(),
+        ]
+    };
+    let rows: Vec<_> = answer.lags.into_iter().map(row).collect();
+    table(&["LOG", "SHARD", "READER", "HEAD", "APPLIED", "BEHIND"], &rows);
+    Ok(())
+}
+
+/// Who holds which slot.
+pub async fn owners(common: &Common) -> anyhow::Result<()> {
+    let answer = client(common).await?.list_owners(ListOwnersRequest {}).await.map_err(failed)?.into_inner();
+    if common.json {
+        println!("{}", to_json(&answer));
+        return Ok(());
+    }
+    let row =
+        |owner: Owner| vec![owner.service, owner.shard.to_string(), owner.member, owner.epoch.to_string()];
+    let rows: Vec<_> = answer.owners.into_iter().map(row).collect();
+    table(&["SERVICE", "SHARD", "MEMBER", "EPOCH"], &rows);
+    Ok(())
+}
+
+/// What was put aside.
+pub async fn quarantine(common: &Common) -> anyhow::Result<()> {
+    let request = ListQuarantineRequest {};
+    let answer = client(common).await?.list_quarantine(request).await.map_err(failed)?.into_inner();
+    if common.json {
+        println!("{}", to_json(&answer));
+    } else if answer.events.is_empty() {
+        println!("nothing is in quarantine");
+    } else {
+        let row = |one: Quarantined| {
+            let stream = one.event.map(|event| event.stream).unwrap_or_default();
+            vec![one.reader, stream, one.problem]
+        };
+        let rows: Vec<_> = answer.events.into_iter().map(row).collect();
+        table(&["READER", "STREAM", "PROBLEM"], &rows);
+    }
+    Ok(())
+}

@@ -1,0 +1,116 @@
+//! The command line: a contract that scripts of others call (P92.md §4).
+
+mod account;
+mod inspect;
+mod server;
+mod show;
+mod token;
+
+use crate::settings::Settings;
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// A decentralized social network for instances too large for one database.
+#[derive(Debug, Parser)]
+#[command(name = "p92", version, about, propagate_version = true)]
+#[command(
+    after_help = "First steps:\n  p92 serve\n  p92 account create alice --email alice@example.org --password 'a long one' --role owner"
+)]
+pub struct Cli {
+    #[command(flatten)]
+    pub common: Common,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Flags that every command takes.
+#[derive(Clone, Debug, Args)]
+pub struct Common {
+    /// The data directory; with it the socket by which commands reach the running server.
+    #[arg(long, global = true, default_value = "./p92-data", env = "P92_DATA", value_name = "DIR")]
+    pub data: PathBuf,
+    /// Print data as JSON, for machines.
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+/// What can be done.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the server: everything in one process.
+    Serve(Box<Settings>),
+    /// Make accounts, look at them, and moderate them.
+    #[command(subcommand)]
+    Account(account::Command),
+    /// Register client programs.
+    #[command(subcommand)]
+    App(token::AppCommand),
+    /// Issue access tokens.
+    #[command(subcommand)]
+    Token(token::TokenCommand),
+    /// Create further servers in this installation, and look at them.
+    #[command(subcommand)]
+    Server(server::Command),
+    /// Rebuild views from the log, and compare them.
+    #[command(subcommand)]
+    View(inspect::ViewCommand),
+    /// Read the log, decoded; sealed parts stay sealed.
+    #[command(subcommand)]
+    Events(inspect::EventsCommand),
+    /// Look into tables.
+    #[command(subcommand)]
+    Table(inspect::TableCommand),
+    /// Keys that seal personal content.
+    #[command(subcommand)]
+    Keys(inspect::KeysCommand),
+    /// How far readers are behind the heads of their logs.
+    Lag,
+    /// Who holds which slot.
+    Owners,
+    /// Events that could not be applied.
+    Quarantine,
+    /// Show or check the settings.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Ask the running server whether it serves.
+    Health {
+        /// Address of the ops listener.
+        #[arg(long, default_value = "127.0.0.1:9092", env = "P92_OPS")]
+        ops: String,
+    },
+}
+
+/// Commands about the settings.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Print every setting as it is in force, secrets hidden.
+    Print(Box<Settings>),
+    /// Say what is wrong with the settings, or nothing.
+    Check(Box<Settings>),
+}
+
+/// Runs one command. The error says what to do next.
+pub async fn run(cli: Cli) -> anyhow::Result<std::process::ExitCode> {
+    let Cli { common, command } = cli;
+    match command {
+        Command::Serve(settings) => return crate::serve::serve(*settings, &common).await,
+        Command::Account(command) => account::run(command, &common).await?,
+        Command::App(command) => token::run_app(command, &common).await?,
+        Command::Token(command) => token::run_token(command, &common).await?,
+        Command::Server(command) => server::run(command, &common).await?,
+        Command::View(command) => return inspect::run_view(command, &common).await,
+        Command::Events(command) => inspect::run_events(command, &common).await?,
+        Command::Table(command) => inspect::run_table(command, &common).await?,
+        Command::Keys(command) => inspect::run_keys(command, &common).await?,
+        Command::Lag => inspect::lag(&common).await?,
+        Command::Owners => inspect::owners(&common).await?,
+        Command::Quarantine => inspect::quarantine(&common).await?,
+        Command::Config(ConfigCommand::Print(settings)) => print!("{}", settings.print()?),
+        Command::Config(ConfigCommand::Check(settings)) => {
+            settings.check()?;
+            println!("the settings are in order");
+        }
+        Command::Health { ops } => return crate::ops::ask(&ops, common.json).await,
+    }
+    Ok(std::process::ExitCode::SUCCESS)
+}

@@ -1,0 +1,210 @@
+//! `p92 serve`: everything in one process, from opening the store to letting go of it.
+
+use crate::cli::Common;
+use crate::operator::Operator;
+use crate::settings::{Parts, Settings};
+use crate::socket;
+use crate::wiring::{self, Whole};
+use anyhow::Context as _;
+use p92_chassis::health::{Health, Needed};
+use p92_chassis::server::{self, Limits};
+use p92_chassis::shutdown::{self, Shutdown, Times};
+use p92_chassis::telemetry::{self, Process};
+use p92_chassis::transport::{Guarded, Rules};
+use p92_chassis::{SystemClock, SystemRandom};
+use p92_eventlog::platform::Parts as PlatformParts;
+use p92_eventlog::{KeyFile, Keyring, LocalBus, Platform};
+use p92_kernel::{Clock, Random, ShardCount};
+use p92_proto::event::v1::{CommandContext, ReadOptions};
+use p92_proto::identity::v1::server_service_client::ServerServiceClient;
+use p92_proto::identity::v1::{CreateServerRequest, ListServersRequest, RegistrationPolicy};
+use p92_proto::operator::v1::operator_service_server::OperatorServiceServer;
+use p92_storage::{Embedded, EmbeddedConfig};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+
+/// Runs until a signal.
+pub async fn serve(settings: Settings, common: &Common) -> anyhow::Result<ExitCode> {
+    settings.check()?;
+    let parts = settings.parts()?;
+    let instance = hex::encode(p92_kernel::clock::random_bytes::<8>(&SystemRandom));
+    let process = Process { service: "p92".to_owned(), version: env!("CARGO_PKG_VERSION"), instance };
+    let telemetry = telemetry::init(&parts.telemetry, &process)?;
+    let shutdown = Shutdown::new(Times::ALONE);
+    let health = Health::new(shutdown.clone());
+    let serving = health.condition("services", Needed::ToStart);
+    health.complete();
+    shutdown.spawn("the heart", health.heart());
+    let listeners = Listeners::bind(&settings).await?;
+    let url = listeners.public_url(&settings)?;
+    let operators = p92_chassis::ops::router(health, telemetry.metrics());
+    p92_chassis::ops::serve(listeners.ops.listener.into_std()?, operators, shutdown.stopping())?;
+    let (store, platform) = open(&settings, &parts, &common.data)?;
+    let whole = wiring::start(&platform, &parts).await?;
+    let stored = ensure_server(&settings, &whole, &url).await?;
+    if stored != url {
+        // Ids of accounts and posts carry the URL that the server was made with; it does not follow a flag.
+        tracing::warn!(stored, asked = url, "the first server keeps the public URL that it was made with");
+    }
+    listen(listeners.http, &whole, &parts, &stored, &common.data, &shutdown)?;
+    serving.met();
+    greet(&settings, common, &url)?;
+    let (stopping, closing) = (Arc::clone(&platform), Arc::clone(&store));
+    shutdown.finally("hand slots over, finish groups", async move {
+        stopping.stop().await;
+        Ok(())
+    });
+    shutdown.finally("close the store", async move {
+        tokio::task::spawn_blocking(move || closing.close()).await.map_err(|error| error.to_string())
+    });
+    shutdown.finally("send what telemetry still holds", telemetry.flush());
+    let outcome = shutdown.run(shutdown::signals()?).await;
+    Ok(ExitCode::from(u8::try_from(outcome.exit_code()).unwrap_or(1)))
+}
+
+struct Bound {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+struct Listeners {
+    http: Bound,
+    ops: Bound,
+}
+
+impl Listeners {
+    /// All of them before anything is opened: a port that is taken must not cost a start of the store.
+    async fn bind(settings: &Settings) -> anyhow::Result<Self> {
+        let bind = async |name: &str, address: SocketAddr| {
+            let listener = TcpListener::bind(address).await.with_context(|| {
+                format!(
+                    "cannot listen on {address}; is another server running? --{name} names another address"
+                )
+            })?;
+            let address = listener.local_addr()?;
+            anyhow::Ok(Bound { listener, address })
+        };
+        Ok(Self { http: bind("http", settings.http).await?, ops: bind("ops", settings.ops).await? })
+    }
+
+    /// The public URL; with the port that was found if port 0 was asked for.
+    fn public_url(&self, settings: &Settings) -> anyhow::Result<String> {
+        if settings.public_url.is_none() {
+            return Ok(format!("http://{}", self.http.address));
+        }
+        Ok(settings.public_url()?.to_string().trim_end_matches('/').to_owned())
+    }
+}
+
+fn open(settings: &Settings, parts: &Parts, data: &Path) -> anyhow::Result<(Arc<Embedded>, Arc<Platform>)> {
+    let mut config = EmbeddedConfig::at(data);
+    config.shards = ShardCount::new(parts.store.shards)
+        .with_context(|| format!("store.shards is {}; it must be between 1 and 1,024", parts.store.shards))?;
+    config.free_floor_mib = parts.store.free_floor_mib;
+    config.cache_mib = parts.store.cache_mib;
+    config.compression = parts.store.compression;
+    let store = Embedded::open(config)?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+    let random: Arc<dyn Random> = Arc::new(SystemRandom);
+    let keys = settings.keys(data);
+    let file = KeyFile::open(&keys, store.installation(), store.is_fresh(), clock.now(), &*random)?;
+    let engine: Arc<dyn p92_storage::Engine> = Arc::clone(&store) as Arc<dyn p92_storage::Engine>;
+    let keyring = Arc::new(Keyring::new(Arc::clone(&engine), Arc::clone(&random), file));
+    let shards = store.shards();
+    let bus = Arc::new(LocalBus::new(shards));
+    let platform = Platform::start(PlatformParts { engine, bus, clock, random, keyring, shards });
+    Ok((store, platform))
+}
+
+/// Makes the first server at first start; its public URL.
+async fn ensure_server(settings: &Settings, whole: &Whole, url: &str) -> anyhow::Result<String> {
+    let mut servers = ServerServiceClient::new(whole.identity.clone());
+    let request = ListServersRequest {
+        options: Some(ReadOptions::default()),
+        page_size: 500,
+        page_token: String::new(),
+    };
+    let known = servers.list_servers(request).await.context("the servers cannot be listed")?.into_inner();
+    if let Some(first) = known.servers.into_iter().min_by_key(|server| (server.created_ms, server.id)) {
+        return Ok(first.public_url);
+    }
+    let registration =
+        if settings.is_local()? { RegistrationPolicy::Open } else { RegistrationPolicy::Approval };
+    let domain = settings.domain()?;
+    let request = CreateServerRequest {
+        context: Some(CommandContext::default()),
+        name: domain.clone(),
+        domain,
+        public_url: url.to_owned(),
+        registration: registration.into(),
+        ..CreateServerRequest::default()
+    };
+    servers.create_server(request).await.context("the first server cannot be made")?;
+    Ok(url.to_owned())
+}
+
+fn listen(
+    http: Bound,
+    whole: &Whole,
+    parts: &Parts,
+    url: &str,
+    data: &Path,
+    shutdown: &Shutdown,
+) -> anyhow::Result<()> {
+    let stop = shutdown.stopping();
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+    let random: Arc<dyn Random> = Arc::new(SystemRandom);
+    let deps = p92_gateway::Deps::over(
+        whole.identity.clone(),
+        whole.posting.clone(),
+        whole.timelines.clone(),
+        clock,
+        random,
+    );
+    let mut config = parts.gateway.clone();
+    url.clone_into(&mut config.public_url);
+    let gate = p92_gateway::Gate::ending_with(deps, config, stop.clone());
+    let http = server::serve(http.listener, p92_gateway::over(&gate), Limits::PUBLIC, stop.clone());
+    shutdown.spawn("the public HTTP listener", http);
+    let admin = admin_routes(whole);
+    let local = server::serve(
+        socket::listen(data)?,
+        server::grpc(Guarded::new(admin, Rules::INTERNAL)),
+        Limits::INTERNAL,
+        stop,
+    );
+    shutdown.spawn("the socket of the data directory", local);
+    Ok(())
+}
+
+fn admin_routes(whole: &Whole) -> tonic::service::Routes {
+    let operator: Operator = whole.operator.clone();
+    whole.routes.clone().add_service(OperatorServiceServer::new(operator))
+}
+
+/// Says where it is and what to do next: one line of JSON for machines, a few lines for people.
+fn greet(settings: &Settings, common: &Common, url: &str) -> anyhow::Result<()> {
+    if common.json {
+        let ready = serde_json::json!({
+            "event": "ready",
+            "url": url,
+            "domain": settings.domain()?,
+            "data": common.data,
+        });
+        println!("{ready}");
+        return Ok(());
+    }
+    let data = common.data.display();
+    println!("P92 is at {url}");
+    if settings.is_local()? {
+        println!("  sign up there, or make the first account:");
+    } else {
+        println!("  sign-ups wait for approval; make the first account:");
+    }
+    println!("  p92 account create NAME --email YOU@EXAMPLE.ORG --password '…' --role owner --data {data}");
+    println!("  Ctrl-C stops it; everything acknowledged stays in {data}");
+    Ok(())
+}

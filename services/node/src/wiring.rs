@@ -1,0 +1,63 @@
+//! The services of one process and the transports between them.
+//!
+//! Each service gets the way to another one as a transport; whether that is the co-located server or a network channel is
+//! decided here alone.
+
+use crate::operator::Operator;
+use crate::settings::Parts;
+use p92_chassis::Transport;
+use p92_eventlog::Platform;
+use std::sync::Arc;
+
+/// Everything that runs in one process.
+#[derive(Clone, Debug)]
+pub struct Whole {
+    pub identity: Transport,
+    pub posting: Transport,
+    pub timelines: Transport,
+    pub operator: Operator,
+    /// All internal services, for the socket of the data directory.
+    pub routes: tonic::service::Routes,
+}
+
+/// Starts every service over one platform.
+pub async fn start(platform: &Arc<Platform>, parts: &Parts) -> anyhow::Result<Whole> {
+    let platform = Arc::clone(platform);
+    let deps = p92_identity::Deps { platform: Arc::clone(&platform), config: parts.identity.clone() };
+    let identity = p92_identity::start(deps).await?;
+    let to_identity = Transport::local(identity.routes());
+    let deps = p92_posting::Deps { platform: Arc::clone(&platform), identity: to_identity.clone() };
+    let posting = p92_posting::run(parts.posting.clone(), deps).await?;
+    let to_posting = Transport::local(posting.grpc_service());
+    let deps = p92_timelines::Deps {
+        platform: Arc::clone(&platform),
+        identity: to_identity.clone(),
+        posting: to_posting.clone(),
+    };
+    let timelines = p92_timelines::run(parts.timelines.clone(), deps).await?;
+    let runtimes =
+        vec![Arc::clone(identity.runtime()), Arc::clone(posting.runtime()), Arc::clone(timelines.runtime())];
+    for runtime in &runtimes {
+        runtime.ready().await;
+    }
+    let tables = [p92_identity::tables(), p92_posting::tables::all().to_vec()].concat();
+    let operator = Operator { platform, runtimes, tables };
+    let routes = merged([identity.routes(), posting.grpc_service(), timelines.grpc_service()]);
+    Ok(Whole {
+        identity: to_identity,
+        posting: to_posting,
+        timelines: Transport::local(timelines.grpc_service()),
+        operator,
+        routes,
+    })
+}
+
+/// Several sets of routes as one.
+fn merged(parts: [tonic::service::Routes; 3]) -> tonic::service::Routes {
+    let mut router = axum::Router::new();
+    for part in parts {
+        // Each set answers unknown paths itself; only one may.
+        router = router.merge(part.into_axum_router().reset_fallback());
+    }
+    tonic::service::Routes::from(router)
+}
