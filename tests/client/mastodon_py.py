@@ -1,5 +1,8 @@
 """Mastodon.py, unmodified, drives the running binary: what an app does on a day."""
 
+import base64
+import hashlib
+import html.parser
 import pathlib
 import socket
 import tempfile
@@ -139,15 +142,82 @@ def restrictions(alice: Mastodon, bob: Mastodon, me, him) -> None:
     bob.account_unblock(me.id)
 
 
+class Form(html.parser.HTMLParser):
+    """The hidden fields of a page's form, and the code that it shows."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.fields, self.code, self.inside = {}, "", False
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        values = dict(attributes)
+        if tag == "input" and values.get("type") == "hidden":
+            self.fields[values["name"]] = values.get("value", "")
+        self.inside = tag == "code"
+
+    def handle_data(self, data):
+        if self.inside:
+            self.code += data
+
+    def handle_endtag(self, tag):
+        self.inside = False
+
+
+def authorize(url: str, client_id: str, challenge: str) -> str:
+    """What a person does in a browser: signs in, allows the app, copies the code."""
+    browser = requests.Session()
+    asked = {
+        "response_type": "code", "client_id": client_id, "redirect_uri": OUT_OF_BAND, "scope": "read",
+        "code_challenge": challenge, "code_challenge_method": "S256",
+    }
+    page = browser.get(url + "/oauth/authorize", params=asked, timeout=10)
+    form = Form(page.text).fields | {"login": "alice", "password": "a long password"}
+    page = browser.post(url + "/oauth/authorize", data=form, headers={"Origin": url}, timeout=10)
+    form = Form(page.text).fields | {"decision": "approve"}
+    page = browser.post(url + "/oauth/authorize", data=form, headers={"Origin": url}, timeout=10)
+    code = Form(page.text).code
+    assert code, f"no code was shown: {page.status_code} {page.text[-600:]}"
+    return code
+
+
 def sign_in_with_pkce(url: str) -> None:
-    """The whole dance of an app: authorize in a browser, exchange the code with the verifier, and a code works once."""
-    client_id, secret = Mastodon.create_app("pkce", api_base_url=url, redirect_uris=OUT_OF_BAND)
-    client = Mastodon(client_id=client_id, client_secret=secret, api_base_url=url)
-    where, verifier = client.auth_request_url(client_id=client_id, redirect_uris=OUT_OF_BAND, scopes=["read"], pkce=True) \
-        if "pkce" in Mastodon.auth_request_url.__code__.co_varnames else (None, None)
-    if where is None:
-        return
-    print("PKCE:", urllib.parse.urlparse(where).path, bool(verifier))
+    """A code is exchanged with its verifier, with no other, at the very address that it was asked for, and once."""
+    client_id, secret = Mastodon.create_app("pkce", api_base_url=url, redirect_uris=OUT_OF_BAND, scopes=["read"])
+    verifier = "v" * 64
+    challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
+
+    def exchange(code: str, **changed):
+        form = {
+            "grant_type": "authorization_code", "client_id": client_id, "client_secret": secret, "code": code,
+            "redirect_uri": OUT_OF_BAND, "code_verifier": verifier,
+        }
+        return requests.post(url + "/oauth/token", data=form | changed, timeout=10)
+
+    wrong = exchange(authorize(url, client_id, challenge), code_verifier="w" * 64)
+    assert wrong.status_code == 400, wrong.text
+    wrong = exchange(authorize(url, client_id, challenge), redirect_uri=OUT_OF_BAND + "x")
+    assert wrong.status_code in (400, 401), wrong.text
+    code = authorize(url, client_id, challenge)
+    right = exchange(code)
+    assert right.status_code == 200, right.text
+    token = right.json()["access_token"]
+    client = Mastodon(access_token=token, api_base_url=url)
+    assert client.account_verify_credentials().username == "alice"
+    try:
+        client.status_post("a token for reading must not write")
+        raise AssertionError("a token for reading has written")
+    except MastodonError:
+        pass
+    twice = exchange(code)
+    assert twice.status_code == 400, twice.text
+    wait_for("the end of the token of a code that was used twice", lambda: refused(url, token), 1.5)
+
+
+def refused(url: str, token: str) -> bool:
+    headers = {"Authorization": f"Bearer {token}"}
+    answer = requests.get(url + "/api/v1/accounts/verify_credentials", headers=headers, timeout=10)
+    return answer.status_code == 401
 
 
 def two_servers(node: Node) -> None:
