@@ -9,6 +9,11 @@
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 
 pub mod p92 {
+    pub mod api {
+        pub mod v1 {
+            tonic::include_proto!("p92.api.v1");
+        }
+    }
     pub mod event {
         pub mod v1 {
             tonic::include_proto!("p92.event.v1");

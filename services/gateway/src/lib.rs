@@ -4,6 +4,7 @@
 //! call per kind, and streams. It owns no data, reads no log and no store: it knows messages of `proto` and the clients
 //! that the node hands in. Only here (and in `activitypub`) a post is called a status.
 
+pub mod api;
 pub mod config;
 pub mod door;
 pub mod error;

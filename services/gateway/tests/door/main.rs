@@ -13,5 +13,6 @@ mod live;
 mod oauth;
 mod pages;
 mod posting;
+mod public_grpc;
 mod timelines;
 mod world;
