@@ -37,7 +37,7 @@ class Node:
         self.data = data
         self.started = time.monotonic()
         command = [*wrap, binary(), "serve", "--json", "--data", str(data)]
-        command += ["--http", f"127.0.0.1:{http_port}", "--ops", "127.0.0.1:0"]
+        command += ["--http", f"127.0.0.1:{http_port}", "--grpc", "127.0.0.1:0", "--ops", "127.0.0.1:0"]
         settings = data.parent / "p92.toml"
         settings.write_text(SETTINGS)
         command += ["--config", str(settings)]

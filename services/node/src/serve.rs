@@ -49,9 +49,10 @@ pub async fn serve(settings: Settings, common: &Common) -> anyhow::Result<ExitCo
         // Ids of accounts and posts carry the URL that the server was made with; it does not follow a flag.
         tracing::warn!(stored, asked = url, "the first server keeps the public URL that it was made with");
     }
-    listen(listeners.http, &whole, &parts, &stored, &common.data, &shutdown)?;
+    let grpc_address = listeners.grpc.address;
+    listen([listeners.http, listeners.grpc], &whole, &parts, &stored, &common.data, &shutdown).await?;
     serving.met();
-    greet(&settings, common, &url)?;
+    greet(&settings, common, &url, grpc_address)?;
     let (stopping, closing) = (Arc::clone(&platform), Arc::clone(&store));
     shutdown.finally("hand slots over, finish groups", async move {
         stopping.stop().await;
@@ -72,6 +73,7 @@ struct Bound {
 
 struct Listeners {
     http: Bound,
+    grpc: Bound,
     ops: Bound,
 }
 
@@ -87,7 +89,11 @@ impl Listeners {
             let address = listener.local_addr()?;
             anyhow::Ok(Bound { listener, address })
         };
-        Ok(Self { http: bind("http", settings.http).await?, ops: bind("ops", settings.ops).await? })
+        Ok(Self {
+            http: bind("http", settings.http).await?,
+            grpc: bind("grpc", settings.grpc).await?,
+            ops: bind("ops", settings.ops).await?,
+        })
     }
 
     /// The public URL; with the port that was found if port 0 was asked for.
@@ -146,8 +152,8 @@ async fn ensure_server(settings: &Settings, whole: &Whole, url: &str) -> anyhow:
     Ok(url.to_owned())
 }
 
-fn listen(
-    http: Bound,
+async fn listen(
+    [http, grpc]: [Bound; 2],
     whole: &Whole,
     parts: &Parts,
     url: &str,
@@ -169,6 +175,10 @@ fn listen(
     let gate = p92_gateway::Gate::ending_with(deps, config, stop.clone());
     let http = server::serve(http.listener, p92_gateway::over(&gate), Limits::PUBLIC, stop.clone());
     shutdown.spawn("the public HTTP listener", http);
+    let public = p92_gateway::api::services(&gate).await?;
+    let public = Guarded::new(public, Rules::PUBLIC).ending_streams(stop.clone());
+    let calls = server::serve(grpc.listener, server::grpc(public), Limits::PUBLIC, stop.clone());
+    shutdown.spawn("the public gRPC listener", calls);
     let admin = admin_routes(whole);
     let local = server::serve(
         socket::listen(data)?,
@@ -186,11 +196,12 @@ fn admin_routes(whole: &Whole) -> tonic::service::Routes {
 }
 
 /// Says where it is and what to do next: one line of JSON for machines, a few lines for people.
-fn greet(settings: &Settings, common: &Common, url: &str) -> anyhow::Result<()> {
+fn greet(settings: &Settings, common: &Common, url: &str, grpc: SocketAddr) -> anyhow::Result<()> {
     if common.json {
         let ready = serde_json::json!({
             "event": "ready",
             "url": url,
+            "grpc": grpc.to_string(),
             "domain": settings.domain()?,
             "data": common.data,
         });
@@ -198,7 +209,7 @@ fn greet(settings: &Settings, common: &Common, url: &str) -> anyhow::Result<()> 
         return Ok(());
     }
     let data = common.data.display();
-    println!("P92 is at {url}");
+    println!("P92 is at {url} (gRPC at {grpc})");
     if settings.is_local()? {
         println!("  sign up there, or make the first account:");
     } else {

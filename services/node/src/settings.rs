@@ -12,6 +12,9 @@ pub struct Settings {
     /// Where the public HTTP listener is.
     #[arg(long, default_value = "127.0.0.1:8092", env = "P92_HTTP", value_name = "ADDRESS")]
     pub http: SocketAddr,
+    /// Where the public gRPC listener is.
+    #[arg(long, default_value = "127.0.0.1:8093", env = "P92_GRPC", value_name = "ADDRESS")]
+    pub grpc: SocketAddr,
     /// Where operators find health and metrics. Never for strangers.
     #[arg(long, default_value = "127.0.0.1:9092", env = "P92_OPS", value_name = "ADDRESS")]
     pub ops: SocketAddr,
@@ -130,8 +133,9 @@ impl Settings {
         let mut parts = self.parts()?;
         parts.gateway.public_url = self.public_url()?.to_string().trim_end_matches('/').to_owned();
         let head = format!(
-            "# http = {}, ops = {}, domain = {}: flags or P92_HTTP, P92_OPS, P92_DOMAIN\n",
+            "# http = {}, grpc = {}, ops = {}, domain = {}: flags or P92_HTTP, P92_GRPC, P92_OPS, P92_DOMAIN\n",
             self.http,
+            self.grpc,
             self.ops,
             self.domain()?
         );
@@ -142,7 +146,10 @@ impl Settings {
     pub fn check(&self) -> anyhow::Result<()> {
         self.parts()?;
         self.public_url()?;
-        anyhow::ensure!(self.http != self.ops || self.http.port() == 0, "two listeners want {}", self.http);
+        let pairs = [(self.http, self.grpc), (self.http, self.ops), (self.grpc, self.ops)];
+        for (one, other) in pairs {
+            anyhow::ensure!(one != other || one.port() == 0, "two listeners want {one}");
+        }
         Ok(())
     }
 }
