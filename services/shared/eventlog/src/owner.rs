@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Rules whose breaking the model names; the simulation breaks each in the real code and must notice.
-/// Always off outside of tests: only `Shared::mutate` of the feature `mutants` sets one.
+/// Always off outside of tests: only with the feature `mutants` can one be set, as `Shared::mutant`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mutant {
     /// A row in the slot is taken for the own one.
