@@ -42,7 +42,9 @@ class Node:
         settings.write_text(SETTINGS)
         command += ["--config", str(settings)]
         self.log = open(data.parent / "node.log", "ab")
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.log)
+        # P92_BIN is ours; the server takes every variable of that kind for a setting, and refuses what it does not know.
+        surroundings = {name: value for name, value in os.environ.items() if name != "P92_BIN"}
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.log, env=surroundings)
         line = self.process.stdout.readline()
         if not line:
             raise RuntimeError(f"the server did not start; see {self.log.name}")

@@ -6,8 +6,6 @@ use std::net::IpAddr;
 p92_chassis::config! {
     /// The door: Mastodon HTTP, streaming, pages.
     pub struct Config {
-        /// Scheme, host and port of the default server. If its host is a loopback name, every loopback name leads there.
-        pub public_url: String = "http://127.0.0.1:8092".to_owned(),
         /// Largest body of a request, in bytes. More is refused before it is read.
         pub body_limit: usize = 64 * 1024,
         /// How long a body may take to arrive.

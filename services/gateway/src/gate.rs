@@ -95,6 +95,8 @@ pub struct Gate(Arc<Inner>);
 pub struct Inner {
     pub deps: Deps,
     pub config: Config,
+    /// Public URL of the default server. If its host is a loopback name, every loopback name leads there.
+    pub home: String,
     pub limits: Limits,
     pub hosts: Cache<String, Option<Arc<identity::Server>>>,
     pub tokens: Cache<[u8; 32], Arc<Verified>>,
@@ -125,16 +127,17 @@ impl std::ops::Deref for Gate {
 impl Gate {
     #[must_use]
     pub fn new(deps: Deps, config: Config) -> Self {
-        Self::ending_with(deps, config, CancellationToken::new())
+        Self::ending_with(deps, config, "http://127.0.0.1:8092".to_owned(), CancellationToken::new())
     }
 
-    /// The same, with open streams that end when the process stops.
+    /// The same, at this home, with open streams that end when the process stops.
     #[must_use]
-    pub fn ending_with(deps: Deps, config: Config, stopping: CancellationToken) -> Self {
+    pub fn ending_with(deps: Deps, config: Config, home: String, stopping: CancellationToken) -> Self {
         let second = Duration::from(config.cache).min(Duration::from_secs(1));
         let brief = |most: u64| Cache::builder().max_capacity(most).time_to_live(second);
         let limits = Limits::new(&config.rates);
         Self(Arc::new(Inner {
+            home,
             limits,
             hosts: Cache::builder().max_capacity(10_000).time_to_live(second).build(),
             tokens: brief(100_000).build(),

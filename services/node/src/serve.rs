@@ -2,7 +2,7 @@
 
 use crate::cli::Common;
 use crate::operator::Operator;
-use crate::settings::{Parts, Settings};
+use crate::settings::{Config, Flags, Settings};
 use crate::socket;
 use crate::wiring::{self, Whole};
 use anyhow::Context as _;
@@ -27,30 +27,29 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 
 /// Runs until a signal.
-pub async fn serve(settings: Settings, common: &Common) -> anyhow::Result<ExitCode> {
-    settings.check()?;
-    let parts = settings.parts()?;
+pub async fn serve(flags: &Flags, common: &Common) -> anyhow::Result<ExitCode> {
+    let settings = flags.load()?;
     let instance = hex::encode(p92_kernel::clock::random_bytes::<8>(&SystemRandom));
     let process = Process { service: "p92".to_owned(), version: env!("CARGO_PKG_VERSION"), instance };
-    let telemetry = telemetry::init(&parts.telemetry, &process)?;
+    let telemetry = telemetry::init(&settings.telemetry, &process)?;
     let shutdown = Shutdown::new(Times::ALONE);
     let health = Health::new(shutdown.clone());
     let serving = health.condition("services", Needed::ToStart);
     health.complete();
     shutdown.spawn("the heart", health.heart());
     let listeners = Listeners::bind(&settings).await?;
-    let url = listeners.public_url(&settings)?;
+    let url = settings.public_url().unwrap_or_else(|| format!("http://{}", listeners.http.address));
     let operators = p92_chassis::ops::router(health, telemetry.metrics());
     p92_chassis::ops::serve(listeners.ops.listener.into_std()?, operators, shutdown.stopping())?;
-    let (store, platform) = open(&settings, &parts, &common.data)?;
-    let whole = wiring::start(&platform, &parts).await?;
+    let (store, platform) = open(&settings, &common.data)?;
+    let whole = wiring::start(&platform, &settings).await?;
     let stored = ensure_server(&settings, &whole, &url).await?;
     if stored != url {
         // Ids of accounts and posts carry the URL that the server was made with; it does not follow a flag.
         tracing::warn!(stored, asked = url, "the first server keeps the public URL that it was made with");
     }
     let grpc_address = listeners.grpc.address;
-    listen([listeners.http, listeners.grpc], &whole, &parts, &stored, &common.data, &shutdown).await?;
+    listen([listeners.http, listeners.grpc], &whole, &settings, &stored, &common.data, &shutdown).await?;
     serving.met();
     greet(&settings, common, &url, grpc_address)?;
     let (stopping, closing) = (Arc::clone(&platform), Arc::clone(&store));
@@ -95,23 +94,14 @@ impl Listeners {
             ops: bind("ops", settings.ops).await?,
         })
     }
-
-    /// The public URL; with the port that was found if port 0 was asked for.
-    fn public_url(&self, settings: &Settings) -> anyhow::Result<String> {
-        if settings.public_url.is_none() {
-            return Ok(format!("http://{}", self.http.address));
-        }
-        Ok(settings.public_url()?.to_string().trim_end_matches('/').to_owned())
-    }
 }
 
-fn open(settings: &Settings, parts: &Parts, data: &Path) -> anyhow::Result<(Arc<Embedded>, Arc<Platform>)> {
+fn open(settings: &Settings, data: &Path) -> anyhow::Result<(Arc<Embedded>, Arc<Platform>)> {
     let mut config = EmbeddedConfig::at(data);
-    config.shards = ShardCount::new(parts.store.shards)
-        .with_context(|| format!("store.shards is {}; it must be between 1 and 1,024", parts.store.shards))?;
-    config.free_floor_mib = parts.store.free_floor_mib;
-    config.cache_mib = parts.store.cache_mib;
-    config.compression = parts.store.compression;
+    config.shards = ShardCount::new(settings.store.shards).context("`store.shards` was checked")?;
+    config.free_floor_mib = settings.store.free_floor_mib;
+    config.cache_mib = settings.store.cache_mib;
+    config.compression = settings.store.compression;
     let store = Embedded::open(config)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let random: Arc<dyn Random> = Arc::new(SystemRandom);
@@ -138,8 +128,8 @@ async fn ensure_server(settings: &Settings, whole: &Whole, url: &str) -> anyhow:
         return Ok(first.public_url);
     }
     let registration =
-        if settings.is_local()? { RegistrationPolicy::Open } else { RegistrationPolicy::Approval };
-    let domain = settings.domain()?;
+        if settings.is_local() { RegistrationPolicy::Open } else { RegistrationPolicy::Approval };
+    let domain = settings.domain();
     let request = CreateServerRequest {
         context: Some(CommandContext::default()),
         name: domain.clone(),
@@ -155,7 +145,7 @@ async fn ensure_server(settings: &Settings, whole: &Whole, url: &str) -> anyhow:
 async fn listen(
     [http, grpc]: [Bound; 2],
     whole: &Whole,
-    parts: &Parts,
+    config: &Config,
     url: &str,
     data: &Path,
     shutdown: &Shutdown,
@@ -170,9 +160,7 @@ async fn listen(
         clock,
         random,
     );
-    let mut config = parts.gateway.clone();
-    url.clone_into(&mut config.public_url);
-    let gate = p92_gateway::Gate::ending_with(deps, config, stop.clone());
+    let gate = p92_gateway::Gate::ending_with(deps, config.gateway.clone(), url.to_owned(), stop.clone());
     let http = server::serve(http.listener, p92_gateway::over(&gate), Limits::PUBLIC, stop.clone());
     shutdown.spawn("the public HTTP listener", http);
     let public = p92_gateway::api::services(&gate).await?;
@@ -202,7 +190,7 @@ fn greet(settings: &Settings, common: &Common, url: &str, grpc: SocketAddr) -> a
             "event": "ready",
             "url": url,
             "grpc": grpc.to_string(),
-            "domain": settings.domain()?,
+            "domain": settings.domain(),
             "data": common.data,
         });
         println!("{ready}");
@@ -210,7 +198,7 @@ fn greet(settings: &Settings, common: &Common, url: &str, grpc: SocketAddr) -> a
     }
     let data = common.data.display();
     println!("P92 is at {url} (gRPC at {grpc})");
-    if settings.is_local()? {
+    if settings.is_local() {
         println!("  sign up there, or make the first account:");
     } else {
         println!("  sign-ups wait for approval; make the first account:");

@@ -1,121 +1,176 @@
-//! What may be set: flags and their variables for what everybody sets, a TOML file for the rest.
+//! What may be set, and from where: a TOML file, then the environment, then flags; the last one wins.
+//!
+//! In: flags, a file, variables. Out: one struct that was checked as a whole, or everything that is wrong with it, each
+//! with its place. It refuses to know what a part does with its section.
 
-use anyhow::Context as _;
 use clap::Args;
-use serde::{Deserialize, Serialize};
+use p92_chassis::config::{Loaded, Loader, Problem, Problems, print, process_environment};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-/// Flags of `p92 serve`.
-#[derive(Clone, Debug, Args)]
-pub struct Settings {
-    /// Where the public HTTP listener is.
-    #[arg(long, default_value = "127.0.0.1:8092", env = "P92_HTTP", value_name = "ADDRESS")]
-    pub http: SocketAddr,
-    /// Where the public gRPC listener is.
-    #[arg(long, default_value = "127.0.0.1:8093", env = "P92_GRPC", value_name = "ADDRESS")]
-    pub grpc: SocketAddr,
-    /// Where operators find health and metrics. Never for strangers.
-    #[arg(long, default_value = "127.0.0.1:9092", env = "P92_OPS", value_name = "ADDRESS")]
-    pub ops: SocketAddr,
-    /// The domain behind the @ of handles of the first server; the host of the public URL if not given.
-    #[arg(long, env = "P92_DOMAIN")]
-    pub domain: Option<String>,
-    /// How people reach the first server; http and the HTTP listener if not given.
-    #[arg(long, env = "P92_PUBLIC_URL", value_name = "URL")]
-    pub public_url: Option<String>,
-    /// The file of the keys that seal personal content; DATA.keys beside the data directory if not given. Never back it
-    /// up together with the data.
-    #[arg(long, env = "P92_KEYS", value_name = "FILE")]
-    pub keys: Option<PathBuf>,
-    /// A TOML file with the settings of the parts; see `p92 config print`.
-    #[arg(long, env = "P92_CONFIG", value_name = "FILE")]
-    pub config: Option<PathBuf>,
-}
+/// Variables that begin as settings do and are read by the command line itself.
+const NOT_SETTINGS: [&str; 2] = ["P92_CONFIG", "P92_DATA"];
 
-/// Settings of the parts.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Parts {
-    /// Logs, traces and metrics.
-    pub telemetry: p92_chassis::telemetry::TelemetryConfig,
-    /// The embedded store.
-    pub store: Store,
-    /// Servers, accounts, credentials.
-    pub identity: p92_identity::Config,
-    /// Posts.
-    pub posting: p92_posting::Config,
-    /// Timelines.
-    pub timelines: p92_timelines::Config,
-    /// The door. Its `public_url` is that of the flag.
-    pub gateway: p92_gateway::Config,
-}
-
-/// Settings of the embedded store.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Store {
-    /// Below this much free space writes are refused, in MiB.
-    pub free_floor_mib: u64,
-    /// Blocks kept in memory, in MiB.
-    pub cache_mib: u64,
-    /// Whether stored blocks are compressed.
-    pub compression: bool,
-    /// Number of shards, at first start only; between 1 and 1,024.
-    pub shards: u16,
-}
-
-impl Default for Store {
-    fn default() -> Self {
-        Self { free_floor_mib: 256, cache_mib: 16, compression: true, shards: 16 }
+p92_chassis::config! {
+    /// P92. A setting is read from the file, then from its variable (`store.cache_mib` is P92_STORE__CACHE_MIB), then
+    /// from its flag if it has one; the last one wins.
+    pub struct Config {
+        /// Address of the public HTTP listener.
+        pub http: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 8092)),
+        /// Address of the public gRPC listener.
+        pub grpc: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 8093)),
+        /// Address where operators find health and metrics. Never for strangers.
+        pub ops: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 9092)),
+        /// The domain behind the @ of handles of the first server; the host of the public URL if not set.
+        pub domain: Option<String> = None,
+        /// How people reach the first server, as https://social.example; http and the HTTP listener if not set.
+        pub public_url: Option<String> = None,
+        /// The file of the keys that seal personal content; DATA.keys beside the data directory if not set. Never back it
+        /// up together with the data.
+        pub keys: Option<PathBuf> = None,
+        /// Logs, traces and metrics.
+        pub telemetry: p92_chassis::telemetry::TelemetryConfig,
+        /// The embedded store.
+        pub store: Store,
+        /// Servers, accounts, credentials.
+        pub identity: p92_identity::Config,
+        /// Posts.
+        pub posting: p92_posting::Config,
+        /// Timelines.
+        pub timelines: p92_timelines::Config,
+        /// The door.
+        pub gateway: p92_gateway::Config,
     }
 }
 
-/// Whether an address is this machine's own.
-fn is_loopback(host: &str) -> bool {
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    bare == "localhost"
-        || bare.ends_with(".localhost")
-        || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+p92_chassis::config! {
+    /// The embedded store.
+    pub struct Store {
+        /// Below this much free space writes are refused, in MiB.
+        pub free_floor_mib: u64 = 256,
+        /// Blocks kept in memory, in MiB.
+        pub cache_mib: u64 = 16,
+        /// Whether stored blocks are compressed.
+        pub compression: bool = true,
+        /// Number of shards, at first start only; between 1 and 1,024.
+        pub shards: u16 = 16,
+    }
+}
+
+/// Flags of the settings that everybody sets. Each has a variable too, and a place in the file.
+#[derive(Clone, Debug, Default, Args)]
+#[command(
+    after_help = "Every setting can also be given by a variable (P92_HTTP, P92_STORE__CACHE_MIB) or in the file; `p92 config print` shows all of them with what they mean."
+)]
+pub struct Flags {
+    /// Where the public HTTP listener is [default: 127.0.0.1:8092]
+    #[arg(long, value_name = "ADDRESS")]
+    http: Option<String>,
+    /// Where the public gRPC listener is [default: 127.0.0.1:8093]
+    #[arg(long, value_name = "ADDRESS")]
+    grpc: Option<String>,
+    /// Where operators find health and metrics; never for strangers [default: 127.0.0.1:9092]
+    #[arg(long, value_name = "ADDRESS")]
+    ops: Option<String>,
+    /// The domain behind the @ of handles of the first server [default: the host of the public URL]
+    #[arg(long)]
+    domain: Option<String>,
+    /// How people reach the first server [default: http and the HTTP listener]
+    #[arg(long, value_name = "URL")]
+    public_url: Option<String>,
+    /// The file of the keys that seal personal content; never back it up together with the data [default: DATA.keys]
+    #[arg(long, value_name = "FILE")]
+    keys: Option<String>,
+    /// A TOML file with any of the settings
+    #[arg(long, env = "P92_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl Flags {
+    /// The settings in force, or everything that is wrong.
+    pub fn load(&self) -> Result<Settings, Problems> {
+        self.over(process_environment())
+    }
+
+    fn over(&self, environment: impl Iterator<Item = (String, String)>) -> Result<Settings, Problems> {
+        let mut loader = Loader::<Config>::default();
+        if let Some(path) = &self.config {
+            loader = loader.file(path);
+        }
+        loader = loader.ignoring(NOT_SETTINGS).environment(environment);
+        let flags = [
+            ("http", &self.http),
+            ("grpc", &self.grpc),
+            ("ops", &self.ops),
+            ("domain", &self.domain),
+            ("public_url", &self.public_url),
+            ("keys", &self.keys),
+        ];
+        for (path, text) in flags {
+            if let Some(text) = text {
+                loader = loader.flag(path, text);
+            }
+        }
+        Settings::checked(loader.load()?)
+    }
+}
+
+/// The settings of one process: what was found, where, and what follows from it.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    loaded: Loaded<Config>,
+    /// Parsed; without a slash at its end.
+    url: http::Uri,
+}
+
+impl std::ops::Deref for Settings {
+    type Target = Config;
+    fn deref(&self) -> &Config {
+        &self.loaded.value
+    }
 }
 
 impl Settings {
-    /// Settings of the parts, from the file if there is one.
-    pub fn parts(&self) -> anyhow::Result<Parts> {
-        let Some(path) = &self.config else { return Ok(Parts::default()) };
-        let text =
-            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        toml::from_str(&text).with_context(|| format!("{} is not in order", path.display()))
+    fn checked(loaded: Loaded<Config>) -> Result<Self, Problems> {
+        let (mut problems, config) = (Vec::new(), &loaded.value);
+        let url = public_url(&loaded).map_err(|problem| problems.push(problem));
+        let listeners = [("http", config.http), ("grpc", config.grpc), ("ops", config.ops)];
+        for (at, (name, address)) in listeners.iter().enumerate() {
+            let taken = listeners.iter().take(at).find(|(_, other)| other == address && other.port() != 0);
+            if let Some((other, _)) = taken {
+                problems.push(loaded.problem(name, format!("{address} is the address of `{other}` already")));
+            }
+        }
+        if !(1..=1_024).contains(&config.store.shards) {
+            problems.push(loaded.problem("store.shards", "must be between 1 and 1,024"));
+        }
+        match url {
+            Ok(url) if problems.is_empty() => Ok(Self { loaded, url }),
+            _ => Err(Problems(problems)),
+        }
     }
 
-    /// The public URL, checked.
-    pub fn public_url(&self) -> anyhow::Result<http::Uri> {
-        let text = self.public_url.clone().unwrap_or_else(|| format!("http://{}", self.http));
-        let url: http::Uri = text.parse().with_context(|| format!("--public-url {text} is no URL"))?;
-        let (scheme, host) = (url.scheme_str().unwrap_or_default(), url.host().unwrap_or_default());
-        anyhow::ensure!(
-            !host.is_empty() && matches!(scheme, "http" | "https") && matches!(url.path(), "" | "/"),
-            "--public-url {text} must be http or https, with a host and without a path, such as https://social.example"
-        );
-        anyhow::ensure!(
-            scheme == "https" || is_loopback(host),
-            "--public-url {text} is plain http on a public host; use https, or a loopback name for a trial"
-        );
-        Ok(url)
+    /// How people reach the first server, if that was said; as it is written into ids, without a slash at its end.
+    #[must_use]
+    pub fn public_url(&self) -> Option<String> {
+        self.public_url.as_ref()?;
+        Some(self.url.to_string().trim_end_matches('/').to_owned())
     }
 
     /// Whether only this machine can reach the first server.
-    pub fn is_local(&self) -> anyhow::Result<bool> {
-        Ok(is_loopback(self.public_url()?.host().unwrap_or_default()))
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        is_loopback(self.url.host().unwrap_or_default())
     }
 
     /// The domain of the first server.
-    pub fn domain(&self) -> anyhow::Result<String> {
-        if let Some(domain) = &self.domain {
-            return Ok(domain.clone());
+    #[must_use]
+    pub fn domain(&self) -> String {
+        match &self.domain {
+            Some(domain) => domain.clone(),
+            None if self.is_local() => "localhost".to_owned(),
+            None => self.url.host().unwrap_or_default().to_owned(),
         }
-        let host = self.public_url()?.host().unwrap_or_default().to_owned();
-        Ok(if is_loopback(&host) { "localhost".to_owned() } else { host })
     }
 
     /// The key file of a data directory.
@@ -128,30 +183,36 @@ impl Settings {
         })
     }
 
-    /// Everything as it is in force, as TOML.
+    /// Everything as it is in force, as a file that can be read again, each setting with its meaning and origin.
     pub fn print(&self) -> anyhow::Result<String> {
-        let mut parts = self.parts()?;
-        parts.gateway.public_url = self.public_url()?.to_string().trim_end_matches('/').to_owned();
-        let head = format!(
-            "# http = {}, grpc = {}, ops = {}, domain = {}: flags or P92_HTTP, P92_GRPC, P92_OPS, P92_DOMAIN\n",
-            self.http,
-            self.grpc,
-            self.ops,
-            self.domain()?
-        );
-        Ok(head + &toml::to_string_pretty(&parts)?)
+        Ok(print(&self.loaded.value, &self.loaded.origins)?)
     }
+}
 
-    /// Says what is wrong.
-    pub fn check(&self) -> anyhow::Result<()> {
-        self.parts()?;
-        self.public_url()?;
-        let pairs = [(self.http, self.grpc), (self.http, self.ops), (self.grpc, self.ops)];
-        for (one, other) in pairs {
-            anyhow::ensure!(one != other || one.port() == 0, "two listeners want {one}");
-        }
-        Ok(())
+fn public_url(loaded: &Loaded<Config>) -> Result<http::Uri, Problem> {
+    let config = &loaded.value;
+    let text = config.public_url.clone().unwrap_or_else(|| format!("http://{}", config.http));
+    let wrong = |what: &str| loaded.problem("public_url", format!("{text} {what}"));
+    let url: http::Uri = text.parse().map_err(|_| wrong("is no URL"))?;
+    let (scheme, host) = (url.scheme_str().unwrap_or_default(), url.host().unwrap_or_default());
+    let bare = matches!(url.path(), "" | "/") && url.query().is_none();
+    if host.is_empty() || !matches!(scheme, "http" | "https") || !bare {
+        return Err(wrong(
+            "must be http or https, with a host and without a path, such as https://social.example",
+        ));
     }
+    if config.public_url.is_some() && scheme != "https" && !is_loopback(host) {
+        return Err(wrong("is plain http on a public host; use https, or a loopback name for a trial"));
+    }
+    Ok(url)
+}
+
+/// Whether an address is this machine's own.
+fn is_loopback(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    bare == "localhost"
+        || bare.ends_with(".localhost")
+        || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 #[cfg(test)]
@@ -162,33 +223,64 @@ mod tests {
     #[derive(Parser)]
     struct Only {
         #[command(flatten)]
-        settings: Settings,
+        flags: Flags,
     }
 
-    fn of(flags: &[&str]) -> Settings {
-        Only::parse_from(["p92"].iter().chain(flags)).settings
+    fn of(flags: &[&str], variables: &[(&str, &str)]) -> Result<Settings, Problems> {
+        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Only::parse_from(["p92"].iter().chain(flags)).flags.over(variables)
+    }
+
+    fn wrong(flags: &[&str], variables: &[(&str, &str)]) -> String {
+        of(flags, variables).unwrap_err().to_string()
     }
 
     #[test]
     fn nothing_set_is_a_laptop() {
-        let settings = of(&[]);
-        assert!(settings.is_local().unwrap());
-        assert_eq!(settings.domain().unwrap(), "localhost");
+        let settings = of(&[], &[]).unwrap();
+        assert!(settings.is_local());
+        assert_eq!((settings.domain().as_str(), settings.public_url()), ("localhost", None));
         assert_eq!(settings.keys(Path::new("./p92-data")), Path::new("./p92-data.keys"));
-        settings.check().unwrap();
+    }
+
+    #[test]
+    fn flags_win_over_variables() {
+        let variables = [("P92_HTTP", "127.0.0.1:1"), ("P92_STORE__CACHE_MIB", "7"), ("P92_DATA", "x")];
+        assert_eq!(of(&[], &variables).unwrap().http.port(), 1);
+        let settings = of(&["--http", "127.0.0.1:2"], &variables).unwrap();
+        assert_eq!((settings.http.port(), settings.store.cache_mib), (2, 7));
     }
 
     #[test]
     fn plain_http_on_a_public_host_is_refused() {
-        assert!(of(&["--public-url", "http://social.example"]).check().is_err());
-        assert!(of(&["--public-url", "https://social.example/path"]).check().is_err());
-        assert_eq!(of(&["--public-url", "https://social.example"]).domain().unwrap(), "social.example");
+        assert!(wrong(&["--public-url", "http://social.example"], &[]).starts_with("flag --public-url: "));
+        assert!(of(&["--public-url", "https://social.example/path"], &[]).is_err());
+        let settings = of(&["--public-url", "https://social.example/"], &[]).unwrap();
+        assert_eq!(settings.domain(), "social.example");
+        assert_eq!(settings.public_url().as_deref(), Some("https://social.example"));
+    }
+
+    #[test]
+    fn everything_wrong_is_said_at_once_with_its_place() {
+        let both = wrong(&["--grpc", "127.0.0.1:8092"], &[("P92_STORE__SHARDS", "0")]);
+        let lines: Vec<_> = both.lines().collect();
+        assert_eq!(
+            lines,
+            [
+                "flag --grpc: `grpc`: 127.0.0.1:8092 is the address of `http` already",
+                "environment variable P92_STORE__SHARDS: `store.shards`: must be between 1 and 1,024",
+            ]
+        );
+        let unknown = wrong(&["--http", "nowhere"], &[("P92_STORE__SHARD", "4")]);
+        assert!(unknown.contains("P92_STORE__SHARD: there is no setting `store.shard`; did you mean"));
+        assert!(unknown.contains("flag --http: `http`: "), "{unknown}");
     }
 
     #[test]
     fn what_is_printed_can_be_read_back() {
-        let text = of(&[]).print().unwrap();
-        toml::from_str::<Parts>(&text).unwrap();
-        assert!(toml::from_str::<Parts>("[store]\nunheard_of = 1").is_err());
+        let text = of(&[], &[("P92_STORE__CACHE_MIB", "7")]).unwrap().print().unwrap();
+        let read = Loader::<Config>::default().text("printed", &text).load().unwrap();
+        assert_eq!(read.value.store.cache_mib, 7);
+        assert!(text.contains("# (from environment variable P92_STORE__CACHE_MIB)\ncache_mib = 7"), "{text}");
     }
 }

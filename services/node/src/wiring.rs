@@ -4,7 +4,7 @@
 //! decided here alone.
 
 use crate::operator::Operator;
-use crate::settings::Parts;
+use crate::settings::Config;
 use p92_chassis::Transport;
 use p92_eventlog::Platform;
 use std::sync::Arc;
@@ -21,20 +21,20 @@ pub struct Whole {
 }
 
 /// Starts every service over one platform.
-pub async fn start(platform: &Arc<Platform>, parts: &Parts) -> anyhow::Result<Whole> {
+pub async fn start(platform: &Arc<Platform>, config: &Config) -> anyhow::Result<Whole> {
     let platform = Arc::clone(platform);
-    let deps = p92_identity::Deps { platform: Arc::clone(&platform), config: parts.identity.clone() };
+    let deps = p92_identity::Deps { platform: Arc::clone(&platform), config: config.identity.clone() };
     let identity = p92_identity::start(deps).await?;
     let to_identity = Transport::local(identity.routes());
     let deps = p92_posting::Deps { platform: Arc::clone(&platform), identity: to_identity.clone() };
-    let posting = p92_posting::run(parts.posting.clone(), deps).await?;
+    let posting = p92_posting::run(config.posting.clone(), deps).await?;
     let to_posting = Transport::local(posting.grpc_service());
     let deps = p92_timelines::Deps {
         platform: Arc::clone(&platform),
         identity: to_identity.clone(),
         posting: to_posting.clone(),
     };
-    let timelines = p92_timelines::run(parts.timelines.clone(), deps).await?;
+    let timelines = p92_timelines::run(config.timelines.clone(), deps).await?;
     let runtimes =
         vec![Arc::clone(identity.runtime()), Arc::clone(posting.runtime()), Arc::clone(timelines.runtime())];
     for runtime in &runtimes {

@@ -1,18 +1,10 @@
-//! Settings of posting.
+//! What an operator may choose about posting. Defaults fit a laptop.
 
-use serde::{Deserialize, Serialize};
-
-/// Settings of posting.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Config {
-    /// How many posts or reactions one command ends when an account is erased or a post deleted. Smaller steps let
-    /// other commands of the shard through sooner.
-    pub cleanup_step: usize,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self { cleanup_step: 25 }
+p92_chassis::config! {
+    /// Posting: posts, reactions, what was cleaned up after them.
+    pub struct Config {
+        /// How many posts or reactions one command ends when an account is erased or a post deleted. Smaller steps let
+        /// other commands of the shard through sooner.
+        pub cleanup_step: usize = 25,
     }
 }

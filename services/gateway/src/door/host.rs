@@ -73,7 +73,7 @@ impl Gate {
         if let Some(server) = self.server_called(host).await? {
             return Ok(Some(server));
         }
-        let home = of_url(&self.config.public_url);
+        let home = of_url(&self.home);
         if is_loopback(host) && is_loopback(home) { self.server_called(home).await } else { Ok(None) }
     }
 

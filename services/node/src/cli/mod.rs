@@ -6,7 +6,7 @@ mod server;
 mod show;
 mod token;
 
-use crate::settings::Settings;
+use crate::settings::Flags;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -38,7 +38,7 @@ pub struct Common {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the server: everything in one process.
-    Serve(Box<Settings>),
+    Serve(Box<Flags>),
     /// Make accounts, look at them, and moderate them.
     #[command(subcommand)]
     Account(account::Command),
@@ -84,16 +84,16 @@ pub enum Command {
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
     /// Print every setting as it is in force, secrets hidden.
-    Print(Box<Settings>),
+    Print(Box<Flags>),
     /// Say what is wrong with the settings, or nothing.
-    Check(Box<Settings>),
+    Check(Box<Flags>),
 }
 
 /// Runs one command. The error says what to do next.
 pub async fn run(cli: Cli) -> anyhow::Result<std::process::ExitCode> {
     let Cli { common, command } = cli;
     match command {
-        Command::Serve(settings) => return crate::serve::serve(*settings, &common).await,
+        Command::Serve(flags) => return crate::serve::serve(&flags, &common).await,
         Command::Account(command) => account::run(command, &common).await?,
         Command::App(command) => token::run_app(command, &common).await?,
         Command::Token(command) => token::run_token(command, &common).await?,
@@ -105,9 +105,9 @@ pub async fn run(cli: Cli) -> anyhow::Result<std::process::ExitCode> {
         Command::Lag => inspect::lag(&common).await?,
         Command::Owners => inspect::owners(&common).await?,
         Command::Quarantine => inspect::quarantine(&common).await?,
-        Command::Config(ConfigCommand::Print(settings)) => print!("{}", settings.print()?),
-        Command::Config(ConfigCommand::Check(settings)) => {
-            settings.check()?;
+        Command::Config(ConfigCommand::Print(flags)) => print!("{}", flags.load()?.print()?),
+        Command::Config(ConfigCommand::Check(flags)) => {
+            flags.load()?;
             println!("the settings are in order");
         }
         Command::Health { ops } => return crate::ops::ask(&ops, common.json).await,

@@ -91,7 +91,7 @@ fn later_layers_win_one_setting_at_a_time() {
             "store.engine p92.toml:4",
             "store.nodes p92.toml:5",
             "store.patience environment variable P92_STORE__PATIENCE",
-            "title flag title",
+            "title flag --title",
         ]
     );
 }
@@ -130,7 +130,7 @@ fn what_is_wrong_is_named_with_its_place_all_at_once() {
         "a.toml:6: there is no setting `store.http`; did you mean `http`?",
         "environment variable P92_STORE: `store` is a section, not a value",
         "environment variable P92_STORE__NODE: there is no setting `store.node`; did you mean `P92_STORE__NODES`?",
-        "flag store.enginee: there is no setting `store.enginee`; did you mean `store.engine`?",
+        "flag --store.enginee: there is no setting `store.enginee`; did you mean `store.engine`?",
         "a.toml:2: `open`: invalid type: string \"yes\", expected a boolean",
         "a.toml:5: `store.engine`: unknown variant `rocks`, expected `embedded` or `cql`",
         "a.toml:7: `store.patience`: invalid type: integer `5`, expected a duration as text, like \"5s\"",
@@ -149,7 +149,7 @@ fn what_is_wrong_is_named_with_its_place_all_at_once() {
 fn far_from_everything_gets_no_advice() {
     assert_eq!(
         problems(Loader::default().flag("colour", "red")),
-        ["flag colour: there is no setting `colour`"]
+        ["flag --colour: there is no setting `colour`"]
     );
 }
 
@@ -205,7 +205,7 @@ engine = \"embedded\"
 fn what_is_printed_says_where_it_comes_from() {
     let loaded = loaded(Loader::default().flag("title", "x"));
     let printed = print(&loaded.value, &loaded.origins).unwrap();
-    assert!(printed.contains("# A name for people.\n# (from flag title)\ntitle = \"x\"\n"), "{printed}");
+    assert!(printed.contains("# A name for people.\n# (from flag --title)\ntitle = \"x\"\n"), "{printed}");
 }
 
 #[test]

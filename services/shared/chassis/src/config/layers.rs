@@ -28,7 +28,7 @@ impl fmt::Display for Origin {
         match self {
             Self::File { name, line } => write!(f, "{name}:{line}"),
             Self::Variable(name) => write!(f, "environment variable {name}"),
-            Self::Flag(path) => write!(f, "flag {path}"),
+            Self::Flag(path) => write!(f, "flag --{}", path.replace('_', "-")),
         }
     }
 }
