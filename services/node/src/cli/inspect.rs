@@ -35,6 +35,8 @@ pub enum EventsCommand {
     },
     /// The events of every log, from now on.
     Tail,
+    /// Every log from its first row to its head, a row a line, as JSON.
+    Log,
 }
 
 /// Commands about tables.
@@ -139,6 +141,17 @@ pub async fn run_events(command: EventsCommand, common: &Common) -> anyhow::Resu
                     "{}",
                     if common.json { json.to_string() } else { serde_json::to_string_pretty(&json)? }
                 );
+            }
+        }
+        EventsCommand::Log => {
+            let mut rows = client.read_logs(ReadLogsRequest {}).await.map_err(failed)?.into_inner();
+            while let Some(row) = rows.message().await.map_err(failed)? {
+                let events: Vec<_> = row.events.iter().map(event_to_json).collect();
+                let mut json = to_json(&row);
+                if let Some(fields) = json.as_object_mut() {
+                    fields.insert("events".to_owned(), events.into());
+                }
+                println!("{json}");
             }
         }
         EventsCommand::Tail => {
