@@ -1,0 +1,11 @@
+//! The binary itself, run as people run it: its settings, and what it tells a trace collector.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test ends at the first surprise"
+)]
+
+mod running;
+mod settings;
+mod traces;
