@@ -1,20 +1,17 @@
-//! One subscription: watches at timelines, reads what changed, hands on events in their shape.
+//! One subscription: watches at timelines, and hands on what changed in the shape of a door.
 //!
 //! A watch that breaks is opened again where it stopped. What cannot be kept up with waits: the watch is not read on
-//! until the client has taken what it was sent.
+//! until the client has taken what it was sent. It refuses to know how a door writes an event.
 
 use super::channel::Channel;
 use crate::door::caller::{Caller, covers};
 use crate::error::Problem;
 use crate::gate::Gate;
 use crate::mastodon::hydrate::Reader;
-use crate::mastodon::notifications::shaped;
 use bytes::Bytes;
 use futures::stream::{BoxStream, StreamExt as _};
 use p92_proto::timelines::v1 as timelines;
-use serde::Serialize;
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::future::Future;
 use std::time::Duration;
 use timelines::watch_home_response::Change as Home;
 use timelines::watch_public_response::Change as Public;
@@ -27,39 +24,77 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// How often an open stream's token is looked at again.
 pub const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
-/// What a client is told.
-#[derive(Clone, Debug)]
-pub struct Event {
-    pub name: &'static str,
-    pub payload: String,
-    /// Which subscription it belongs to.
-    pub label: Arc<Vec<String>>,
-}
-
 /// Something that happened, whichever watch told it.
-enum Change {
+#[derive(Clone, Debug)]
+pub enum Change {
     Entry(u64),
     Edited(u64),
     Gone(u64),
     Notified(timelines::Notification),
+    /// A sign of life, or something that this subscription does not want.
     Nothing,
+}
+
+/// A change, and where a watch goes on behind it.
+#[derive(Clone, Debug)]
+pub struct Told {
+    /// Empty where a watch cannot be resumed.
+    pub cursor: Bytes,
+    pub change: Change,
+}
+
+/// What a door makes of changes.
+pub trait Shape: Send + Sync + 'static {
+    type Event: Send + 'static;
+    /// Events for these changes, read for the viewer; what he may not see is left out. A server error means: not now.
+    fn shape(
+        &self,
+        reader: &Reader<'_>,
+        told: &[Told],
+    ) -> impl Future<Output = Result<Vec<Self::Event>, Problem>> + Send;
+}
+
+/// The posts that changes name, by one call.
+pub async fn posts_of(
+    reader: &Reader<'_>,
+    told: &[Told],
+) -> Result<Vec<p92_proto::posting::v1::Post>, Problem> {
+    let named = |told: &Told| match told.change {
+        Change::Entry(id) | Change::Edited(id) => Some(id),
+        _ => None,
+    };
+    let ids: Vec<u64> = told.iter().filter_map(named).collect();
+    if ids.is_empty() { Ok(Vec::new()) } else { reader.posts(&ids).await }
+}
+
+/// The notifications among changes.
+#[must_use]
+pub fn notes_of(told: &[Told]) -> Vec<timelines::Notification> {
+    let note = |told: &Told| match told.change {
+        Change::Notified(note) => Some(note),
+        _ => None,
+    };
+    told.iter().filter_map(note).collect()
 }
 
 /// The subscription is over: its client left, or may not look any more.
 struct Ended;
 
-type Changes = BoxStream<'static, Result<(Bytes, Change), tonic::Status>>;
+type Changes = BoxStream<'static, Result<Told, tonic::Status>>;
 
 /// A subscription that runs until its client leaves, or it may not look any more.
-pub struct Feed {
+pub struct Feed<S: Shape> {
     pub gate: Gate,
     pub caller: Caller,
     pub viewer_id: u64,
     pub channel: Channel,
-    pub events: Sender<Event>,
+    pub shape: S,
+    /// Where to go on; empty for only what happens from now on.
+    pub cursor: Bytes,
+    pub events: Sender<S::Event>,
 }
 
-impl Feed {
+impl<S: Shape> Feed<S> {
     /// Runs to the end. An answer means that the subscription was refused or has ended for good.
     pub async fn run(self) {
         let leave = self.events.clone();
@@ -70,7 +105,7 @@ impl Feed {
     }
 
     async fn follow(&self) {
-        let mut cursor = Bytes::new();
+        let mut cursor = self.cursor.clone();
         let mut pause = FIRST_PAUSE;
         loop {
             match self.watch(&cursor).await {
@@ -102,7 +137,7 @@ impl Feed {
         };
         let request = timelines::WatchPublicRequest { options, local, remote, only_media, tag };
         let stream = client.watch_public(request).await?.into_inner();
-        Ok(stream.map(|told| told.map(|told| (Bytes::new(), of_public(told)))).boxed())
+        Ok(stream.map(|told| told.map(of_public)).boxed())
     }
 
     /// Hands everything on until the watch ends; how many changes that were.
@@ -112,25 +147,22 @@ impl Feed {
         while let Some(chunk) = chunks.next().await {
             let mut ready = Vec::new();
             let mut end = None;
-            let mut reached = cursor.clone();
             for told in chunk {
                 match told {
-                    Ok((at, change)) => {
-                        if !at.is_empty() {
-                            reached = at;
-                        }
-                        ready.push(change);
-                    }
+                    Ok(told) => ready.push(self.wanted(told)),
                     Err(status) => end = Some(status),
                 }
             }
-            match self.shape(&ready).await {
+            let reader = Reader::new(&self.gate, &self.caller, self.viewer_id).await;
+            match self.shape.shape(&reader, &ready).await {
                 Ok(events) => {
                     for event in events {
                         self.events.send(event).await.map_err(|_| Ended)?;
                     }
                     handed += ready.len();
-                    *cursor = reached;
+                    if let Some(told) = ready.into_iter().rfind(|told| !told.cursor.is_empty()) {
+                        *cursor = told.cursor;
+                    }
                 }
                 // Not shown yet: the watch is opened again at the old place.
                 Err(problem) if problem.status.is_server_error() => return Ok(handed),
@@ -145,43 +177,13 @@ impl Feed {
         Ok(handed)
     }
 
-    async fn shape(&self, changes: &[Change]) -> Result<Vec<Event>, Problem> {
-        let wants_notes = self.wants_notifications();
-        let wants_posts = self.channel != Channel::Notifications;
-        let ids: Vec<u64> = changes
-            .iter()
-            .filter_map(|change| match change {
-                Change::Entry(id) | Change::Edited(id) if wants_posts => Some(*id),
-                _ => None,
-            })
-            .collect();
-        let notes: Vec<timelines::Notification> = changes
-            .iter()
-            .filter_map(|change| match change {
-                Change::Notified(note) if wants_notes => Some(*note),
-                _ => None,
-            })
-            .collect();
-        let reader = Reader::new(&self.gate, &self.caller, self.viewer_id).await;
-        let posts = if ids.is_empty() { Vec::new() } else { reader.posts(&ids).await? };
-        let statuses: HashMap<String, String> =
-            reader.statuses(&posts).await?.into_iter().map(|one| (one.id.clone(), json(&one))).collect();
-        let notes: HashMap<String, String> =
-            shaped(&reader, &notes).await?.into_iter().map(|one| (one.id.clone(), json(&one))).collect();
-        let label = Arc::new(self.channel.label());
-        let event = |name, payload| Event { name, payload, label: Arc::clone(&label) };
-        let told = changes.iter().filter_map(|change| match change {
-            Change::Entry(id) => statuses.get(&id.to_string()).map(|text| event("update", text.clone())),
-            Change::Edited(id) => {
-                statuses.get(&id.to_string()).map(|text| event("status.update", text.clone()))
-            }
-            Change::Gone(id) if wants_posts => Some(event("delete", id.to_string())),
-            Change::Notified(note) => {
-                notes.get(&note.id.to_string()).map(|text| event("notification", text.clone()))
-            }
-            Change::Gone(_) | Change::Nothing => None,
-        });
-        Ok(told.collect())
+    /// The change, or nothing in its place if this subscription does not want it.
+    fn wanted(&self, told: Told) -> Told {
+        let wanted = match told.change {
+            Change::Notified(_) => self.wants_notifications(),
+            _ => self.channel != Channel::Notifications,
+        };
+        if wanted { told } else { Told { change: Change::Nothing, ..told } }
     }
 
     fn wants_notifications(&self) -> bool {
@@ -189,10 +191,6 @@ impl Feed {
         let scopes = self.caller.token.as_ref().map(|verified| verified.token.scopes.as_slice());
         home && covers(scopes.unwrap_or_default(), "read:notifications")
     }
-}
-
-fn json<T: Serialize>(one: &T) -> String {
-    serde_json::to_string(one).unwrap_or_default()
 }
 
 /// Whether a watch must not be opened again.
@@ -208,7 +206,7 @@ fn is_final(status: &tonic::Status) -> bool {
     )
 }
 
-fn of_home(told: timelines::WatchHomeResponse) -> (Bytes, Change) {
+fn of_home(told: timelines::WatchHomeResponse) -> Told {
     let change = match told.change {
         Some(Home::Entry(entry)) => Change::Entry(entry.id),
         Some(Home::EditedPostId(id)) => Change::Edited(id),
@@ -216,16 +214,17 @@ fn of_home(told: timelines::WatchHomeResponse) -> (Bytes, Change) {
         Some(Home::Notification(note)) => Change::Notified(note),
         Some(Home::StillHere(_)) | None => Change::Nothing,
     };
-    (told.cursor, change)
+    Told { cursor: told.cursor, change }
 }
 
-fn of_public(told: timelines::WatchPublicResponse) -> Change {
-    match told.change {
+fn of_public(told: timelines::WatchPublicResponse) -> Told {
+    let change = match told.change {
         Some(Public::Entry(entry)) => Change::Entry(entry.id),
         Some(Public::EditedPostId(id)) => Change::Edited(id),
         Some(Public::DeletedPostId(id)) => Change::Gone(id),
         Some(Public::StillHere(_)) | None => Change::Nothing,
-    }
+    };
+    Told { cursor: Bytes::new(), change }
 }
 
 /// Waits until a token may no longer look, or the process stops.

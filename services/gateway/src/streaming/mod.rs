@@ -5,6 +5,7 @@
 
 pub mod channel;
 pub mod feed;
+pub mod messages;
 pub mod sockets;
 mod sse;
 mod websocket;

@@ -1,7 +1,8 @@
 //! Server-sent events: one subscription per connection.
 
 use super::channel::Channel;
-use super::feed::{Event, Feed, token_ends};
+use super::feed::{Feed, token_ends};
+use super::messages::{Event, Messages};
 use super::recognised;
 use crate::door::caller::Caller;
 use crate::error::Problem;
@@ -50,8 +51,15 @@ async fn open(gate: &Gate, caller: Caller, name: &str, params: &Params) -> Resul
     let actor = caller.actor(scope)?;
     let place = gate.sockets.take(actor.account_id, gate.config.sockets_per_account)?;
     let (events, waiting) = mpsc::channel::<Event>(WAITING);
-    let feed =
-        Feed { gate: gate.clone(), caller: caller.clone(), viewer_id: actor.account_id, channel, events };
+    let feed = Feed {
+        gate: gate.clone(),
+        caller: caller.clone(),
+        viewer_id: actor.account_id,
+        shape: Messages::of(&channel),
+        channel,
+        cursor: bytes::Bytes::new(),
+        events,
+    };
     let gate_of_task = gate.clone();
     tokio::spawn(async move {
         let _place = place;

@@ -1,7 +1,8 @@
 //! WebSocket: several subscriptions on one connection, taken and left by messages.
 
 use super::channel::Channel;
-use super::feed::{Event, Feed, token_ends};
+use super::feed::{Feed, token_ends};
+use super::messages::{Event, Messages};
 use super::recognised;
 use super::sockets::Open;
 use crate::door::caller::Caller;
@@ -168,7 +169,9 @@ impl Socket {
             gate: self.gate.clone(),
             caller: self.caller.clone(),
             viewer_id: self.account_id,
+            shape: Messages::of(&channel),
             channel: channel.clone(),
+            cursor: bytes::Bytes::new(),
             events: self.events.clone(),
         };
         self.subscribed.insert(channel, self.feeds.spawn(feed.run()));

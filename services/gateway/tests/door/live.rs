@@ -1,6 +1,7 @@
 //! Streaming: events reach those who may see them, by both transports, until their token ends.
 
 use super::client::{Client, client};
+use super::world::World;
 use axum::body::Body;
 use futures::{SinkExt as _, StreamExt as _};
 use http::{Method, StatusCode};
@@ -13,12 +14,12 @@ use std::time::Duration;
 use tokio_tungstenite::tungstenite::Message;
 use tower::ServiceExt as _;
 
-fn entry(id: u64) -> WatchHomeResponse {
+pub fn entry(id: u64) -> WatchHomeResponse {
     let change = Change::Entry(TimelineEntry { id, post_id: id, ..Default::default() });
     WatchHomeResponse { cursor: id.to_be_bytes().to_vec().into(), change: Some(change) }
 }
 
-fn gone(post_id: u64) -> WatchHomeResponse {
+pub fn gone(post_id: u64) -> WatchHomeResponse {
     WatchHomeResponse {
         cursor: vec![1].into(),
         change: Some(Change::Gone(EntryGone { post_id, boost_id: 0 })),
@@ -26,8 +27,8 @@ fn gone(post_id: u64) -> WatchHomeResponse {
 }
 
 /// Waits until a watch is open, by asking rather than by waiting a time.
-async fn watched(client: &Client) {
-    while client.world.live.receiver_count() == 0 {
+pub async fn watched(world: &World) {
+    while world.live.receiver_count() == 0 {
         tokio::task::yield_now().await;
     }
 }
@@ -43,7 +44,7 @@ async fn server_sent_events() {
     let response = client.router.clone().oneshot(request).await.unwrap();
     assert_eq!(response.status(), StatusCode::OK);
     assert_eq!(response.headers()["content-type"], "text/event-stream");
-    watched(&client).await;
+    watched(&client.world).await;
     for told in [entry(secret), entry(id), gone(7)] {
         client.world.live.send(Some(told)).unwrap();
     }
@@ -73,7 +74,7 @@ async fn a_broken_watch_goes_on_where_it_stopped() {
     };
     let request = Client::request(Method::GET, "/api/v1/streaming/user", &token).body(Body::empty()).unwrap();
     let mut body = client.router.clone().oneshot(request).await.unwrap().into_body();
-    watched(&client).await;
+    watched(&client.world).await;
     client.world.live.send(Some(entry(first))).unwrap();
     client.world.live.send(None).unwrap();
     while client.world.state().cursors.len() < 2 {
@@ -146,7 +147,7 @@ async fn one_socket_several_subscriptions_until_the_token_ends() {
     let refused = socket.next().await.unwrap().unwrap().into_text().unwrap();
     assert!(refused.contains("no such stream"), "{refused}");
     socket.send(says(json!({"type": "subscribe", "stream": "user"}))).await.unwrap();
-    watched(&client).await;
+    watched(&client.world).await;
     client.world.live.send(Some(entry(id))).unwrap();
     let told: Value =
         serde_json::from_str(&socket.next().await.unwrap().unwrap().into_text().unwrap()).unwrap();

@@ -14,5 +14,7 @@ mod oauth;
 mod pages;
 mod posting;
 mod public_grpc;
+mod public_grpc_nouns;
+mod public_grpc_watch;
 mod timelines;
 mod world;

@@ -7,11 +7,11 @@ use p92_proto::api::v1 as api;
 use tonic::{Code, Request};
 use tonic_types::StatusExt as _;
 
-async fn door(world: &World) -> Transport {
+pub async fn door(world: &World) -> Transport {
     Transport::local(services(&Gate::new(world.deps(), Config::default())).await.unwrap())
 }
 
-fn call<T>(message: T, token: &str) -> Request<T> {
+pub fn call<T>(message: T, token: &str) -> Request<T> {
     let mut request = Request::new(message);
     request.metadata_mut().insert("p92-server", HOST.parse().unwrap());
     if !token.is_empty() {
