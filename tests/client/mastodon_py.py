@@ -232,8 +232,36 @@ def two_servers(node: Node) -> None:
         raise AssertionError("a token of one server was taken at the other")
     except MastodonError:
         pass
+    apps_stay_at_home(one, two)
     answer = requests.get(one + "/api/v1/instance", headers={"Host": "unknown.example"}, timeout=10)
     assert answer.status_code == 421, answer.status_code
+
+
+def apps_stay_at_home(one: str, two: str) -> None:
+    """An app and its codes are good at the server where it was registered, and at no other."""
+    client_id, secret = Mastodon.create_app("home", api_base_url=one, redirect_uris=OUT_OF_BAND, scopes=["read"])
+    app = {"client_id": client_id, "client_secret": secret, "redirect_uri": OUT_OF_BAND}
+    verifier = "v" * 64
+    challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
+    code = authorize(one, client_id, challenge)
+    grants = [
+        app | {"grant_type": "client_credentials", "scope": "read"},
+        app | {"grant_type": "authorization_code", "code": code, "code_verifier": verifier},
+    ]
+    for form in grants:
+        away = requests.post(two + "/oauth/token", data=form, timeout=10)
+        assert away.status_code in (400, 401) and "access_token" not in away.json(), away.text
+        home = requests.post(one + "/oauth/token", data=form, timeout=10)
+        assert home.status_code == 200, home.text
+        token = home.json()["access_token"]
+        headers = {"Authorization": f"Bearer {token}"}
+        proof = "/api/v1/apps/verify_credentials"
+        assert requests.get(one + proof, headers=headers, timeout=10).status_code == 200
+        assert requests.get(two + proof, headers=headers, timeout=10).status_code == 401
+    asked = {"response_type": "code", "client_id": client_id, "redirect_uri": OUT_OF_BAND, "scope": "read"}
+    assert requests.get(one + "/oauth/authorize", params=asked, timeout=10).status_code == 200
+    away = requests.get(two + "/oauth/authorize", params=asked, timeout=10)
+    assert away.status_code in (400, 401) and "<form" not in away.text, away.text[-600:]
 
 
 def second_url(node: Node) -> str:
