@@ -4,7 +4,7 @@
 
 use futures::future::BoxFuture;
 use p92_chassis::Transport;
-use p92_kernel::{AccountId, Id, IdMint, Millis, Shard};
+use p92_kernel::{AccountId, Id, IdMint, Millis, Service, Shard};
 use p92_proto::identity::v1::account_service_server::{AccountService, AccountServiceServer};
 use p92_proto::identity::v1::relationship_service_server::{RelationshipService, RelationshipServiceServer};
 use p92_proto::identity::v1::server_service_server::{ServerService, ServerServiceServer};
@@ -71,7 +71,8 @@ impl Directory {
     pub fn account(&self, handle: &str, server: u64, shard: u16) -> u64 {
         let mut world = self.0.lock();
         let moment = Millis(1_700_000_000_000 + world.accounts.len() as u64);
-        let mint = world.mints.entry(shard).or_insert_with(|| IdMint::new(Shard(shard), moment));
+        let mint =
+            world.mints.entry(shard).or_insert_with(|| IdMint::new(Service::Identity, Shard(shard), moment));
         let id = mint.next(moment).get();
         let domain = world.servers.get(&server).map_or("remote.example".into(), |s| s.domain.clone());
         let activity_pub = ActivityPubIds {

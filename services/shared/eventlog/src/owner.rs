@@ -137,7 +137,7 @@ impl Owner {
         if !self.shared().mutated(Mutant::NoBarrier) {
             loop {
                 last_time = missing.last().and_then(last_event_time).map_or(last_time, |t| t.max(last_time));
-                self.round.mint = IdMint::new(log.shard, Millis(last_time.0.saturating_add(1)));
+                self.round.mint = IdMint::new(log.service, log.shard, Millis(last_time.0.saturating_add(1)));
                 let barrier = self.barrier(head, member, epoch);
                 match self.append_certainly(&barrier.to_row(), &[]).await {
                     Appended::Done => {

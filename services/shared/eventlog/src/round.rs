@@ -103,7 +103,7 @@ impl Round {
             shared,
             log,
             head: Seq(0),
-            mint: IdMint::new(log.shard, Millis(0)),
+            mint: IdMint::new(log.service, log.shard, Millis(0)),
             overlay: Overlay::default(),
             pending: Overlay::default(),
             events: Vec::new(),

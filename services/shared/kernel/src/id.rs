@@ -1,16 +1,24 @@
 //! 64-bit ids that alone tell time and shard (ARCHITECTURE §3.10).
 //!
-//! Bits, from the top: sign 0 · 42 of Unix milliseconds · 10 of shard · 11 low ones. First low bit 0: made here, and the
-//! other ten count within the millisecond. First low bit 1: a remote post, and the other ten come from its ActivityPub id.
+//! Bits, from the top: sign 0 · 42 of Unix milliseconds · 10 of shard · 11 low ones. First low bit 0: made here; seven
+//! bits count within the millisecond and the last three name the service that made it. First low bit 1: a remote post,
+//! and the other ten come from its ActivityPub id.
+//!
+//! The service is part of the id because each service numbers its own events: without it, a follow and a like of the same
+//! shard and millisecond had one event id, and so one notification id.
 
-use crate::{Millis, Shard};
+use crate::{Millis, Service, Shard};
 use std::fmt;
 use std::str::FromStr;
 
 const LOW_BITS: u32 = 11;
 const SHARD_BITS: u32 = 10;
 const REMOTE_BIT: u64 = 1 << (LOW_BITS - 1);
-const COUNTER_MASK: u64 = REMOTE_BIT - 1;
+/// What is free below the remote bit.
+const FREE_MASK: u64 = REMOTE_BIT - 1;
+const SERVICE_BITS: u32 = 3;
+/// Ids of one service, shard and millisecond, less one.
+const COUNTER_MOST: u64 = FREE_MASK >> SERVICE_BITS;
 const MILLIS_MASK: u64 = (1 << 42) - 1;
 /// 2000-01-01, the earliest moment that a remote post may claim.
 const REMOTE_FLOOR: u64 = 946_684_800_000;
@@ -70,8 +78,8 @@ impl Id {
     ) -> impl Iterator<Item = Self> {
         let millis = published.0.clamp(REMOTE_FLOOR, received.0.max(REMOTE_FLOOR));
         let start = crate::digest::leading_u64(&crate::digest::sha256(ap_id.as_bytes()));
-        (0..=COUNTER_MASK).map(move |step| {
-            Self::compose(millis, shard, REMOTE_BIT | (start.wrapping_add(step) & COUNTER_MASK))
+        (0..=FREE_MASK).map(move |step| {
+            Self::compose(millis, shard, REMOTE_BIT | (start.wrapping_add(step) & FREE_MASK))
         })
     }
 }
@@ -98,9 +106,10 @@ impl FromStr for Id {
     }
 }
 
-/// Makes the ids of one shard, rising: within a millisecond the low bits count, then the next millisecond is taken.
+/// Makes the ids of one service's shard, rising: within a millisecond they are counted, then the next one is taken.
 #[derive(Clone, Debug)]
 pub struct IdMint {
+    service: Service,
     shard: Shard,
     last: u64,
     count: u64,
@@ -109,8 +118,8 @@ pub struct IdMint {
 impl IdMint {
     /// Begins after `last`, the time of the log's last event. A new owner passes that time plus one.
     #[must_use]
-    pub const fn new(shard: Shard, last: Millis) -> Self {
-        Self { shard, last: last.0, count: 0 }
+    pub const fn new(service: Service, shard: Shard, last: Millis) -> Self {
+        Self { service, shard, last: last.0, count: 0 }
     }
 
     /// The next id, at `max(now, the time of the last)`.
@@ -121,11 +130,11 @@ impl IdMint {
         }
         // Counter value 0 is left to `Id::floor_of`, which must be below every id of its moment.
         self.count += 1;
-        if self.count > COUNTER_MASK {
+        if self.count > COUNTER_MOST {
             self.last += 1;
             self.count = 1;
         }
-        Id::compose(self.last, self.shard, self.count)
+        Id::compose(self.last, self.shard, (self.count << SERVICE_BITS) | self.service.number())
     }
 
     /// The time of the event that an id just made belongs to: never before an earlier one's.
@@ -197,11 +206,25 @@ mod tests {
 
     #[test]
     fn an_id_tells_its_shard_and_time() {
-        let id = IdMint::new(Shard(5), Millis(0)).next(Millis(1_790_000_000_000));
+        let id = IdMint::new(Service::Posting, Shard(5), Millis(0)).next(Millis(1_790_000_000_000));
         assert_eq!(
             (id.shard(), id.millis(), id.is_remote_post()),
             (Shard(5), Millis(1_790_000_000_000), false)
         );
+    }
+
+    #[test]
+    fn services_never_make_the_same_id() {
+        let now = Millis(1_790_000_000_000);
+        let mut made = std::collections::BTreeSet::new();
+        for service in Service::ALL {
+            let mut mint = IdMint::new(service, Shard(5), Millis(0));
+            for _ in 0..1_000 {
+                let id = mint.next(now);
+                assert!(made.insert(id), "{service} made {id} again");
+                assert!(id > Id::floor_of(now) && !id.is_remote_post() && id.shard() == Shard(5));
+            }
+        }
     }
 
     #[test]
@@ -231,14 +254,14 @@ mod tests {
     proptest! {
         #[test]
         fn ids_rise_whatever_the_clock_says(times in proptest::collection::vec(0_u64..1 << 41, 1..200)) {
-            let mut mint = IdMint::new(Shard(3), Millis(7));
+            let mut mint = IdMint::new(Service::Posting, Shard(3), Millis(7));
             let ids: Vec<_> = times.iter().map(|t| mint.next(Millis(*t))).collect();
             prop_assert!(ids.windows(2).all(|w| w[0] < w[1]));
         }
 
         #[test]
         fn a_burst_runs_into_the_next_millisecond(n in 1_usize..5_000) {
-            let mut mint = IdMint::new(Shard(0), Millis(0));
+            let mut mint = IdMint::new(Service::Posting, Shard(0), Millis(0));
             let ids: Vec<_> = (0..n).map(|_| mint.next(Millis(1_000))).collect();
             prop_assert!(ids.windows(2).all(|w| w[0] < w[1]));
             prop_assert!(ids.iter().all(|id| id.millis() >= Millis(1_000)));

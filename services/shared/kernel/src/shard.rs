@@ -18,6 +18,18 @@ impl Service {
     pub const ALL: [Self; 5] =
         [Self::Identity, Self::Posting, Self::Timelines, Self::FederationDelivery, Self::Ranking];
 
+    /// The number in ids: it never changes, and is below eight.
+    #[must_use]
+    pub const fn number(self) -> u64 {
+        match self {
+            Self::Identity => 0,
+            Self::Posting => 1,
+            Self::Timelines => 2,
+            Self::FederationDelivery => 3,
+            Self::Ranking => 4,
+        }
+    }
+
     /// The name in keys, subjects and metrics.
     #[must_use]
     pub const fn name(self) -> &'static str {

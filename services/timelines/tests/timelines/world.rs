@@ -109,7 +109,7 @@ impl World {
             timelines,
             double,
             at: BTreeMap::new(),
-            mints: (0..SHARDS).map(|shard| IdMint::new(Shard(shard), now)).collect(),
+            mints: (0..SHARDS).map(|shard| IdMint::new(Service::Posting, Shard(shard), now)).collect(),
             streams: now.0,
         }
     }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 const SHARD: Shard = Shard(0);
 
 fn subject() -> AccountId {
-    AccountId(IdMint::new(SHARD, Millis(5)).next(Millis(1_000)))
+    AccountId(IdMint::new(Service::Identity, SHARD, Millis(5)).next(Millis(1_000)))
 }
 
 async fn start(dir: &Path) -> (Arc<Platform>, Arc<Runtime>) {
