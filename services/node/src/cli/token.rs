@@ -43,8 +43,8 @@ pub enum TokenCommand {
         /// The account's handle.
         #[arg(long)]
         account: String,
-        /// The app's client id.
-        #[arg(long)]
+        /// The app's client id, which may begin with a hyphen.
+        #[arg(long, allow_hyphen_values = true)]
         app: String,
         /// What the token is good for, separated by spaces.
         #[arg(long, default_value = "read write follow push")]
