@@ -33,14 +33,14 @@ passwords_per_login = 100000
 class Node:
     """One running server."""
 
-    def __init__(self, data: pathlib.Path, http_port: int = 0, wrap: tuple = ()):
+    def __init__(self, data: pathlib.Path, http_port: int = 0, wrap: tuple = (), flags: tuple = (), more: str = ""):
         self.data = data
         self.started = time.monotonic()
         command = [*wrap, binary(), "serve", "--json", "--data", str(data)]
         command += ["--http", f"127.0.0.1:{http_port}", "--grpc", "127.0.0.1:0", "--ops", "127.0.0.1:0"]
         settings = data.parent / "p92.toml"
-        settings.write_text(SETTINGS)
-        command += ["--config", str(settings)]
+        settings.write_text(SETTINGS + more)
+        command += ["--config", str(settings), *flags]
         self.log = open(data.parent / "node.log", "ab")
         # P92_BIN is ours; the server takes every variable of that kind for a setting, and refuses what it does not know.
         surroundings = {name: value for name, value in os.environ.items() if name != "P92_BIN"}
