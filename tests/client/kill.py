@@ -73,19 +73,24 @@ def kills(stage: Stage, arguments: argparse.Namespace) -> tuple[list[float], int
     return starts, repeats
 
 
-def judge(path: pathlib.Path, arguments: argparse.Namespace, starts: list[float], repeats: int) -> None:
-    history = load(str(path))
-    found = invariants.check(history)
+def promised(history, found: dict, injected: int, kinds: str, seed: int) -> tuple[int, str]:
+    """How many writes were acknowledged, and the line that every run with faults prints."""
     states = ["failed" if one.state == "unknown" and not one.lost else one.state for one in history.commands]
-    acked, injected = states.count("acked"), len(starts)
     lost = len(found["I1"]) + len(found["I4"])
     doubled = len(found["I2"]) + len(found["I15"]) + len(found["I9"])
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout
-    print(
-        f"faults injected {injected} / kinds F02 / acked {acked} / unknown {states.count('unknown')} / "
-        f"failed {states.count('failed')} / lost {lost} / duplicated {doubled} / seed {arguments.seed} / "
-        f"commit {commit.strip()}"
+    return states.count("acked"), (
+        f"faults injected {injected} / kinds {kinds} / acked {states.count('acked')} / unknown {states.count('unknown')} / "
+        f"failed {states.count('failed')} / lost {lost} / duplicated {doubled} / seed {seed} / commit {commit.strip()}"
     )
+
+
+def judge(path: pathlib.Path, arguments: argparse.Namespace, starts: list[float], repeats: int) -> None:
+    history = load(str(path))
+    found = invariants.check(history)
+    injected = len(starts)
+    acked, line = promised(history, found, injected, "F02", arguments.seed)
+    print(line)
     print(f"repeated with their key {repeats}; reads judged {len(history.reads)}; rows of logs {len(history.rows)}")
     print(f"starts after kill -9: median {statistics.median(starts):.2f} s, slowest {max(starts):.2f} s")
     for name, problems in found.items():

@@ -32,6 +32,7 @@ class World:
         self.touched: set[str] = set()
         self.handles: list[tuple[str, str]] = []
         self.acked = threading.Semaphore(0)
+        self.enough = threading.Event()
 
 
 class Person(threading.Thread):
@@ -44,7 +45,7 @@ class Person(threading.Thread):
 
     def run(self) -> None:
         names, weights = zip(*DEEDS.items())
-        while self.session.connection or not self.pending:
+        while not self.world.enough.is_set():
             deed = self.chance.choices(names, weights)[0]
             if not getattr(self, f"do_{deed}", lambda: self.about(deed))():
                 return
@@ -155,6 +156,8 @@ class Racer(threading.Thread):
 
     def run(self) -> None:
         for handle in self.handles:
+            if self.stage.world.enough.is_set():
+                return
             # Looks meanwhile, so that the races are spread over the whole life of the server.
             for _ in range(self.chance.randrange(12)):
                 self.session.do("lookup", acct=handle)
@@ -225,6 +228,7 @@ class Stage:
         """Everybody begins; those who were begun."""
         self.lives += 1
         self.world.acked = threading.Semaphore(0)
+        self.world.enough.clear()
         begun = [Person(one, self.world, self.memory(one), f"{self.seed}/{self.lives}/{one.name}") for one in self.people]
         handles = [f"race{self.lives}x{number}" for number in range(4)]
         self.world.handles += [(server, handle) for server in SERVERS for handle in handles]
@@ -234,6 +238,16 @@ class Stage:
         for one in begun:
             one.start()
         return begun
+
+    def work(self, writes: int) -> None:
+        """Everybody does what they do until so many writes are acknowledged, and what is open is settled."""
+        begun = self.begin()
+        for _ in range(writes):
+            assert self.world.acked.acquire(timeout=60), "nothing was acknowledged for a minute"
+        self.world.enough.set()
+        for one in begun:
+            one.join()
+        self.repeat(begun)
 
     def restart(self, wrap: tuple = ()) -> float:
         """Starts the server again where it was; how long that took."""
