@@ -68,10 +68,18 @@ pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
 pub fn to_status(failure: Failure) -> Status {
     if let Some(cause) = failure.source() {
         let causes = chain(cause);
-        if failure.code == ErrorCode::Internal {
-            tracing::error!({ fields::REASON } = %failure.reason, { fields::CAUSES } = causes, "a bug of ours");
-        } else {
-            tracing::warn!({ fields::REASON } = %failure.reason, { fields::CAUSES } = causes, "a call failed");
+        let reason = &failure.reason;
+        match failure.code {
+            ErrorCode::Internal => {
+                tracing::error!({ fields::REASON } = %reason, { fields::CAUSES } = causes, "a bug of ours");
+            }
+            ErrorCode::Unavailable | ErrorCode::DeadlineExceeded => {
+                tracing::warn!({ fields::REASON } = %reason, { fields::CAUSES } = causes, "a call failed");
+            }
+            // A rule said no: whoever asked is told, and nobody else needs to know.
+            _ => {
+                tracing::debug!({ fields::REASON } = %reason, { fields::CAUSES } = causes, "a call was refused")
+            }
         }
     }
     let mut details = ErrorDetails::new();

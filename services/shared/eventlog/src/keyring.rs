@@ -10,7 +10,7 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKe
 use aws_lc_rs::hmac;
 use bytes::Bytes;
 use lru::LruCache;
-use p92_kernel::{AccountId, Clock, Failure, Random, Service, clock};
+use p92_kernel::{AccountId, Clock, ErrorCode, Failure, Random, Service, clock};
 use p92_proto::event::v1;
 use p92_storage::{Conditional, Engine, Key, RowKey, StoreError, Write};
 use parking_lot::{Mutex, RwLock};
@@ -31,8 +31,11 @@ enum KeyError {
     NoRotatingKey(u64, u64),
     #[error("the cipher refused")]
     Cipher,
-    #[error("the key of subject {0} was destroyed")]
-    Destroyed(u64),
+}
+
+/// Nothing is sealed for somebody whose key was destroyed: a command that came too late is a rejection, not a bug.
+fn erased() -> Failure {
+    Failure::new(ErrorCode::FailedPrecondition, "ACCOUNT_ERASED", "The account has been erased.")
 }
 
 /// Seals, opens and destroys.
@@ -215,10 +218,7 @@ impl Keyring {
                 self.subjects.lock().put((service, subject.get()), secret.clone());
                 Ok(secret)
             }
-            Conditional::Stands(_) => self
-                .subject_key(service, subject.get())
-                .await?
-                .ok_or_else(|| Failure::internal(KeyError::Destroyed(subject.get()))),
+            Conditional::Stands(_) => self.subject_key(service, subject.get()).await?.ok_or_else(erased),
         }
     }
 
