@@ -37,6 +37,8 @@ from record import WRITES
 
 # Restrictions and others' writes bind all later reads within this many seconds (promises.md).
 BINDS = 1.0
+# Visibilities of posts that everybody may see.
+OPEN = ("public", "unlisted")
 
 
 @dataclasses.dataclass
@@ -220,7 +222,7 @@ class History:
     def audience(self, post: str, viewer: str, follows: set[bool]) -> set[bool]:
         """Whether the viewer, who follows the author or not, is among those whom the post is for."""
         publish = self.posts[post]
-        if viewer == publish.account or publish.args["visibility"] in ("public", "unlisted"):
+        if viewer == publish.account or publish.args["visibility"] in OPEN:
             return {True}
         named = self.names(post, viewer)
         if publish.args["visibility"] == "direct" or named == {True}:
@@ -250,8 +252,8 @@ def main() -> None:
     history = load(sys.argv[1])
     found = invariants.check(history)
     for name, problems in found.items():
-        print(f"{name}: {len(problems)} violations" if problems else f"{name}: holds", end="")
-        print(f" ({invariants.CHECKS[name].__doc__.splitlines()[0]})")
+        said = f"{len(problems)} violations" if problems else "holds"
+        print(f"{said}: {invariants.CHECKS[name].__doc__}")
         for problem in problems[:10]:
             print(f"    {problem}")
     sys.exit(1 if any(found.values()) else 0)

@@ -9,6 +9,7 @@ log, and changes those lines alone.
 import copy
 import sys
 
+import homes
 import invariants
 from history import History, load, word
 
@@ -132,11 +133,14 @@ def home_read(plant: Lines):
 
 def home_lacks(plant: Lines) -> None:
     """A home lacks the post of somebody who is followed."""
-    read = home_read(plant)
-    home, items = invariants.Home(plant.history, read), plant.result(read)["items"]
-    followed = (one for one in items if one["by"] != read.viewer and one["id"] in plant.history.posts)
-    known = (one for one in followed if home.known(plant.history.posts[one["id"]]))
-    items.remove(first(one for one in known if home.place(one["id"]) == {True}))
+    for read in plant.reads("home") + plant.reads("home", quiet=False):
+        home, items = homes.Home(plant.history, read), plant.result(read)["items"]
+        for one in items:
+            publish = plant.history.posts.get(one["id"])
+            if publish and one["by"] != read.viewer and home.known(publish) and home.place(one["id"]) == {True}:
+                items.remove(one)
+                return
+    raise AssertionError("no home has the post of somebody else")
 
 
 def home_twice(plant: Lines) -> None:
@@ -148,7 +152,7 @@ def home_twice(plant: Lines) -> None:
 def home_stranger(plant: Lines) -> None:
     """A home shows the post of somebody who is not followed."""
     for read in plant.reads("home"):
-        home = invariants.Home(plant.history, read)
+        home = homes.Home(plant.history, read)
         for post, publish in plant.history.posts.items():
             if publish.account != read.viewer and home.follows[publish.account] == {False} and plant.alive(post, read):
                 plant.result(read)["items"].append(shown(plant, post, publish))
@@ -157,7 +161,7 @@ def home_stranger(plant: Lines) -> None:
 
 
 def _boost_is_due(history: History, read, post: str) -> bool:
-    return bool(invariants._boosts_lacking(history, invariants.Home(history, read), set(history.posts) - {post}, ""))
+    return bool(homes._boosts_lacking(history, homes.Home(history, read), set(history.posts) - {post}, ""))
 
 
 def home_lacks_boost(plant: Lines) -> None:
@@ -168,6 +172,27 @@ def home_lacks_boost(plant: Lines) -> None:
                 plant.result(read)["items"].remove(item)
                 return
     raise AssertionError("no home has a boost")
+
+
+def answer_without_parent(plant: Lines) -> None:
+    """A thread shows an answer and not what it answers."""
+    for read in plant.reads("thread", quiet=False) + plant.reads("thread"):
+        for item in plant.result(read).get("items", ()):
+            parent = plant.history.posts.get(item["re"])
+            if parent is None or item["re"] == read.args["post"]:
+                continue
+            blocks = plant.history.block(read.viewer, parent.account, read)
+            if blocks == {False} and invariants._sees(plant.history, parent, item["re"], read) == {True}:
+                result = plant.result(read)
+                result["items"] = [one for one in result["items"] if one["id"] != item["re"]]
+                return
+    raise AssertionError("no thread is two deep")
+
+
+def answer_to_nothing(plant: Lines) -> None:
+    """A read shows an answer to what was never published."""
+    read = first(one for one in plant.reads("home") if any(item["re"] for item in one.result["items"]))
+    first(one for one in plant.result(read)["items"] if one["re"])["re"] = "1"
 
 
 def shown_to_stranger(plant: Lines) -> None:
@@ -280,14 +305,14 @@ def handle_gone(plant: Lines) -> None:
 
 
 def miscounted(plant: Lines) -> None:
-    """A post has one like more than there are."""
+    """A post has more likes than can be, even if all that is open was done."""
     read = first(one for one in plant.reads("posts") if one.args.get("all"))
-    first(one for one in plant.result(read)["items"] if plant.alive(one["id"], read))["counts"][0] += 1
+    first(one for one in plant.result(read)["items"] if plant.alive(one["id"], read))["counts"][0] += 100
 
 
 def miscounted_followers(plant: Lines) -> None:
-    """An account has one follower more than there are."""
-    plant.result(plant.reads("account")[0])["counts"][1] += 1
+    """An account has more followers than can be."""
+    plant.result(plant.reads("account")[0])["counts"][1] += 100
 
 
 def failed_appears(plant: Lines) -> None:
@@ -316,6 +341,7 @@ PLANTS = {
     "I3": [version_gap, same_version],
     "I4": [row_missing, log_cut, event_twice],
     "I5": [home_lacks, home_twice, home_stranger, home_lacks_boost],
+    "I6": [answer_without_parent, answer_to_nothing],
     "I7": [shown_to_stranger, shown_to_blocked, foreign_token],
     "I8": [own_post_missing, own_like_missing, went_back],
     "I9": [notified_twice, not_notified],

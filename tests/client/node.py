@@ -33,7 +33,10 @@ passwords_per_login = 100000
 class Node:
     """One running server."""
 
-    def __init__(self, data: pathlib.Path, http_port: int = 0, wrap: tuple = (), flags: tuple = (), more: str = ""):
+    def __init__(
+        self, data: pathlib.Path, http_port: int = 0, wrap: tuple = (), flags: tuple = (), more: str = "", wait: bool = True
+    ):
+        """Without `wait` it is only begun, for those who kill it before it is ready."""
         self.data = data
         self.started = time.monotonic()
         command = [*wrap, binary(), "serve", "--json", "--data", str(data)]
@@ -45,6 +48,8 @@ class Node:
         # P92_BIN is ours; the server takes every variable of that kind for a setting, and refuses what it does not know.
         surroundings = {name: value for name, value in os.environ.items() if name != "P92_BIN"}
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.log, env=surroundings)
+        if not wait:
+            return
         line = self.process.stdout.readline()
         if not line:
             raise RuntimeError(f"the server did not start; see {self.log.name}")

@@ -10,6 +10,7 @@ import random
 import threading
 import urllib.parse
 
+from history import BINDS
 from node import Node, call
 from record import WRITES, Recorder, Session
 
@@ -256,6 +257,14 @@ class Stage:
         self.reach()
         return self.node.took
 
+    def stillborn(self, seconds: float) -> None:
+        """Starts the server and kills it, mostly before it is ready."""
+        node = Node(self.folder / "data", self.port, wait=False)
+        threading.Event().wait(seconds)
+        self.recorder.write("fault", kind="F02", early=round(seconds, 3))
+        node.kill()
+        node.process.stdout.close()
+
     def repeat(self, begun: list) -> tuple[int, list[str]]:
         """Repeats everything whose answer was lost, with its key: how many, and what the server would not settle."""
         count, refused = 0, []
@@ -292,6 +301,8 @@ class Stage:
             threading.Event().wait(0.05)
         else:
             raise AssertionError("readers did not catch up within a minute: " + self.node.cli("lag"))
+        # From here on everything binds, so that what is read next is not open any more.
+        threading.Event().wait(BINDS)
         self.recorder.write("quiet")
         chance = random.Random(f"{self.seed}/last")
         touched = sorted(self.world.touched)
