@@ -41,6 +41,7 @@ def main() -> None:
         try:
             starts, repeats = kills(stage, arguments)
             stage.settle()
+            rows = stage.rebuild_all()
             code = stage.node.stop()
         except BaseException:
             print(open(stage.node.log.name, errors="replace").read()[-3000:])
@@ -48,6 +49,7 @@ def main() -> None:
             raise
         finally:
             recorder.close()
+        print(f"{len(stage.views)} views rebuilt and equal to the live ones, {rows} rows compared")
         judge(path, arguments, starts, repeats)
     assert code == 0, f"the last stop exited with {code}"
 
@@ -96,6 +98,11 @@ def judge(path: pathlib.Path, arguments: argparse.Namespace, starts: list[float]
     acked, line = promised(history, found, len(faults), "F02", arguments.seed)
     print(line)
     print(f"killed at work {injected}, while starting {early}; repeated with their key {repeats}; reads judged {len(history.reads)}; rows of logs {len(history.rows)}")
+    operator = [line for line in history.lines if line["is"] == "operator"]
+    differ = [line for line in operator if "difference" in line.get("failed", "")]
+    ended = sum("failed" in line for line in operator)
+    print(f"views rebuilt and keys rotated meanwhile {len(operator)}, of them ended by a kill {ended}")
+    assert not differ, f"a view differs from its rebuild: {differ[:3]}"
     print(f"starts after kill -9: median {statistics.median(starts):.2f} s, slowest {max(starts):.2f} s")
     for name, problems in found.items():
         for problem in problems[:5]:

@@ -173,6 +173,27 @@ class Racer(threading.Thread):
             self.session.do("lookup", acct=handle)
 
 
+class Operator(threading.Thread):
+    """Rebuilds views and rotates keys while everybody works, so that kills meet those in the midst as well."""
+
+    def __init__(self, stage: "Stage", seed: str):
+        super().__init__(daemon=True)
+        self.stage, self.chance, self.pending = stage, random.Random(seed), []
+
+    def run(self) -> None:
+        views = self.stage.views
+        while not self.stage.world.enough.is_set():
+            rotate = self.chance.random() < 0.3
+            words = ("keys", "rotate") if rotate else ("view", "rebuild", self.chance.choice(views), "--verify")
+            try:
+                self.stage.recorder.write("operator", words=words, said=self.stage.node.cli(*words))
+            except RuntimeError as error:
+                self.stage.recorder.write("operator", words=words, failed=str(error))
+                # A view that differs is told at the end of the run; anything else is the end of this life.
+                if "difference" not in str(error):
+                    return
+
+
 def sign_up_form(key: str) -> dict:
     return {"email": f"{key}@example.org", "password": PASSWORD, "agreement": "true", "locale": "en"}
 
@@ -190,6 +211,7 @@ class Stage:
             "--registration", "open",
         )
         self.world, self.people, self.racers = World(), [], []
+        self.views = [view["name"] for view in json.loads(self.node.cli("view", "list", "--json"))["views"]]
         self.memories: dict[str, Memory] = {}
         for server, count in SERVERS.items():
             self._populate(server, count)
@@ -236,6 +258,7 @@ class Stage:
         for index, one in enumerate(self.racers):
             wanted = [handle.upper() if index % 2 else handle for handle in handles]
             begun.append(Racer(self, one, self.memory(one), wanted, f"{self.seed}/{self.lives}/{index // 2}"))
+        begun.append(Operator(self, f"{self.seed}/{self.lives}/operator"))
         for one in begun:
             one.start()
         return begun
@@ -288,6 +311,14 @@ class Stage:
         fresh = Session(self.recorder, key, session.server, result["token"])
         fresh.reach(session.port, session.host)
         fresh.do("whoami", _signup=key)
+
+    def rebuild_all(self) -> int:
+        """Rebuilds every view beside the live one and compares them (I14); how many rows."""
+        compared = 0
+        for view in self.views:
+            said = json.loads(self.node.cli("view", "rebuild", view, "--verify", "--json"))
+            compared += int(said.get("compared", 0))
+        return compared
 
     def caught_up(self) -> bool:
         lags = json.loads(self.node.cli("lag", "--json"))["lags"]
