@@ -88,14 +88,14 @@ fn redirect(to: &str) -> Result<Response, Problem> {
     Ok((StatusCode::SEE_OTHER, headers).into_response())
 }
 
-fn shown(problem: &Problem) -> Response {
+fn shown(caller: &Caller, problem: &Problem) -> Response {
     let status =
         if problem.status == StatusCode::UNPROCESSABLE_ENTITY || problem.status == StatusCode::UNAUTHORIZED {
             StatusCode::BAD_REQUEST
         } else {
             problem.status
         };
-    page::wrong(status, &problem.error)
+    page::wrong(&caller.server.name, status, &problem.error)
 }
 
 /// Whether the app may ask for that: the app, or the answer that says why not.
@@ -111,10 +111,10 @@ async fn check(
     let answer = ask(gate.deps.tokens.clone().check_authorization(request).await);
     let back = |name: &str, words: &str| {
         if asked.request.redirect_uri == OUT_OF_BAND {
-            return page::wrong(StatusCode::BAD_REQUEST, words);
+            return page::wrong(&caller.server.name, StatusCode::BAD_REQUEST, words);
         }
         let sent = asked.back(&[("error", name), ("error_description", words)]);
-        sent.unwrap_or_else(|problem| shown(&problem))
+        sent.unwrap_or_else(|problem| shown(caller, &problem))
     };
     match answer {
         Ok(_) if asked.response_type != "code" => {
@@ -127,7 +127,7 @@ async fn check(
         Err(problem) if problem.reason.as_ref() == "INVALID_REQUEST" => {
             Err(back("invalid_request", &problem.error))
         }
-        Err(problem) => Err(shown(&problem)),
+        Err(problem) => Err(shown(caller, &problem)),
     }
 }
 
@@ -144,7 +144,7 @@ fn refused_account(state: AccountState) -> Option<&'static str> {
 pub async fn show(State(gate): State<Gate>, caller: Caller, headers: HeaderMap, params: Params) -> Response {
     let asked = match asked(&params) {
         Ok(asked) => asked,
-        Err(problem) => return shown(&problem),
+        Err(problem) => return shown(&caller, &problem),
     };
     let checked = match check(&gate, &caller, &asked).await {
         Ok(checked) => checked,
@@ -153,13 +153,13 @@ pub async fn show(State(gate): State<Gate>, caller: Caller, headers: HeaderMap, 
     let app = checked.app.unwrap_or_default();
     let mut hidden = asked.hidden();
     match gate.signed_in(&caller, &headers).await {
-        Err(problem) => shown(&problem),
+        Err(problem) => shown(&caller, &problem),
         Ok(Some(someone)) if !asked.force_login => {
             if let Some(words) = refused_account(someone.account.state()) {
-                return page::wrong(StatusCode::FORBIDDEN, words);
+                return page::wrong(&caller.server.name, StatusCode::FORBIDDEN, words);
             }
             hidden.push(("mark", someone.form_mark()));
-            page::consent(&app.name, &app.website, &checked.scopes, &hidden)
+            page::consent(&caller.server.name, &app.name, &app.website, &checked.scopes, &hidden)
         }
         Ok(_) => page::sign_in(&caller.server.name, &app.name, &hidden, None),
     }
@@ -191,16 +191,16 @@ pub async fn decide(
             return Err(Problem::new(StatusCode::FORBIDDEN, "CROSS_SITE", words));
         }
         if params.text("decision")? != Some("approve") {
-            return refuse(&asked);
+            return refuse(&caller, &asked);
         }
         approve(&gate, &caller, &someone, &asked, &app).await
     };
-    decided.await.unwrap_or_else(|problem| shown(&problem))
+    decided.await.unwrap_or_else(|problem| shown(&caller, &problem))
 }
 
-fn refuse(asked: &Asked) -> Result<Response, Problem> {
+fn refuse(caller: &Caller, asked: &Asked) -> Result<Response, Problem> {
     if asked.request.redirect_uri == OUT_OF_BAND {
-        return Ok(page::wrong(StatusCode::OK, "You refused. Nothing was allowed."));
+        return Ok(page::wrong(&caller.server.name, StatusCode::OK, "You refused. Nothing was allowed."));
     }
     asked.back(&[("error", "access_denied"), ("error_description", "The resource owner denied the request.")])
 }
@@ -213,7 +213,7 @@ async fn approve(
     app: &identity::App,
 ) -> Result<Response, Problem> {
     if let Some(words) = refused_account(someone.account.state()) {
-        return Ok(page::wrong(StatusCode::FORBIDDEN, words));
+        return Ok(page::wrong(&caller.server.name, StatusCode::FORBIDDEN, words));
     }
     let request = identity::AuthorizeRequest {
         server_id: caller.server.id,
@@ -222,7 +222,7 @@ async fn approve(
     };
     let code = ask(gate.deps.tokens.clone().authorize(request).await)?.code;
     if asked.request.redirect_uri == OUT_OF_BAND {
-        return Ok(page::code(&app.name, &code));
+        return Ok(page::code(&caller.server.name, &app.name, &code));
     }
     asked.back(&[("code", &code)])
 }
