@@ -1,10 +1,11 @@
 """A disk that is slow, that fails, that is full: what is acknowledged then, what is read, and how it goes on.
 
-    tests/client/run faults [slow] [failing] [full] [--seed 1]
+    tests/client/run faults [slow] [failing] [single] [full] [--seed 1]
 
 slow     every sync takes 500 ms longer (strace): no write is acknowledged sooner; a twin under strace alone is far quicker
 failing  every sync fails with EIO (strace): no write is acknowledged, reads go on, the process says what to do; it takes
          writes again when the fault ends, and likewise after a kill -9 in the midst of it
+single   now and then one sync fails with EIO while people work: what it carried is repeated with its key, the rest goes on
 full     a small tmpfs fills up: writes are refused in words, reads go on, writes go on when there is space; then the same
          without the guard that keeps 256 MiB free, so that the engine itself meets the end of the disk
 
@@ -15,6 +16,7 @@ import argparse
 import json
 import os
 import pathlib
+import random
 import shutil
 import signal
 import statistics
@@ -33,6 +35,8 @@ from workload import Stage
 SLOWER = 0.5
 # Writes that people do before and after each scene.
 WRITES = 200
+# Syncs that fail while people work.
+ROUNDS = 20
 MIB = 1024 * 1024
 
 
@@ -234,6 +238,17 @@ def failing(stage: Stage) -> str:
     )
 
 
+def single(stage: Stage) -> str:
+    chance, hits, settled = random.Random(stage.seed), 0, 0
+    for _ in range(ROUNDS):
+        # strace counts for each thread; nearly all syncs are those of the one thread that commits.
+        with Traced(stage, f"error=EIO:when={chance.randint(1, 12)}") as fault:
+            settled += stage.work(WRITES // 8)
+        hits += fault.hits
+    assert hits >= ROUNDS * 0.9, f"only {hits} syncs failed"
+    return f"single: {hits} failed syncs under work, {settled} requests repeated with their key"
+
+
 def full(stage: Stage) -> str:
     deeds, said = Deeds(stage), []
     deeds.prepare()
@@ -287,7 +302,7 @@ def fill(path: pathlib.Path, leave: int) -> None:
                 return
 
 
-SCENES = {"slow": slow, "failing": failing, "full": full}
+SCENES = {"slow": slow, "failing": failing, "single": single, "full": full}
 
 
 def play(name: str, folder: pathlib.Path, seed: int) -> int:

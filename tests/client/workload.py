@@ -263,15 +263,17 @@ class Stage:
             one.start()
         return begun
 
-    def work(self, writes: int) -> None:
-        """Everybody does what they do until so many writes are acknowledged, and what is open is settled."""
+    def work(self, writes: int) -> int:
+        """Everybody does what they do until so many writes are acknowledged; how many were repeated to settle them."""
         begun = self.begin()
         for _ in range(writes):
             assert self.world.acked.acquire(timeout=60), "nothing was acknowledged for a minute"
         self.world.enough.set()
         for one in begun:
             one.join()
-        self.repeat(begun)
+        count, refused = self.repeat(begun)
+        assert not refused, f"repeats were refused: {refused[:3]}"
+        return count
 
     def restart(self, wrap: tuple = ()) -> float:
         """Starts the server again where it was; how long that took."""
