@@ -19,6 +19,11 @@ pub mod p92 {
             tonic::include_proto!("p92.event.v1");
         }
     }
+    pub mod federation_delivery {
+        pub mod v1 {
+            tonic::include_proto!("p92.federation_delivery.v1");
+        }
+    }
     pub mod identity {
         pub mod v1 {
             tonic::include_proto!("p92.identity.v1");

@@ -38,6 +38,8 @@ p92_chassis::config! {
         pub posting: p92_posting::Config,
         /// Timelines.
         pub timelines: p92_timelines::Config,
+        /// What other hosts must get.
+        pub delivery: p92_federation_delivery::Config,
         /// The door.
         pub gateway: p92_gateway::Config,
     }

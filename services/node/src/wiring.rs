@@ -35,14 +35,25 @@ pub async fn start(platform: &Arc<Platform>, config: &Config) -> anyhow::Result<
         posting: to_posting.clone(),
     };
     let timelines = p92_timelines::run(config.timelines.clone(), deps).await?;
-    let runtimes =
-        vec![Arc::clone(identity.runtime()), Arc::clone(posting.runtime()), Arc::clone(timelines.runtime())];
+    let deps = p92_federation_delivery::Deps { platform: Arc::clone(&platform) };
+    let delivery = p92_federation_delivery::run(config.delivery.clone(), deps).await?;
+    let runtimes = vec![
+        Arc::clone(identity.runtime()),
+        Arc::clone(posting.runtime()),
+        Arc::clone(timelines.runtime()),
+        Arc::clone(delivery.runtime()),
+    ];
     for runtime in &runtimes {
         runtime.ready().await;
     }
     let tables = [p92_identity::tables(), p92_posting::tables::all().to_vec()].concat();
     let operator = Operator { platform, runtimes, tables };
-    let routes = merged([identity.routes(), posting.grpc_service(), timelines.grpc_service()]);
+    let routes = merged([
+        identity.routes(),
+        posting.grpc_service(),
+        timelines.grpc_service(),
+        delivery.grpc_service(),
+    ]);
     Ok(Whole {
         identity: to_identity,
         posting: to_posting,
@@ -53,7 +64,7 @@ pub async fn start(platform: &Arc<Platform>, config: &Config) -> anyhow::Result<
 }
 
 /// Several sets of routes as one.
-fn merged(parts: [tonic::service::Routes; 3]) -> tonic::service::Routes {
+fn merged(parts: [tonic::service::Routes; 4]) -> tonic::service::Routes {
     let mut router = axum::Router::new();
     for part in parts {
         // Each set answers unknown paths itself; only one may.
