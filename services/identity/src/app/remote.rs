@@ -6,7 +6,7 @@ use super::profile::{Wanted, seal_draft, update};
 use super::{App, account_stream, activity_pub_key, receipt, seal};
 use crate::domain::account::{Beginnings, Born, Command, Kind, Update};
 use crate::domain::handle::Handle;
-use crate::domain::profile::{BadProfile, Change, Draft, is_key, is_web_address};
+use crate::domain::profile::{BadProfile, Change, Draft, is_key};
 use crate::domain::sealed::BlindKey;
 use crate::domain::{Account, By, host};
 use crate::error::unknown_word;
@@ -15,6 +15,7 @@ use crate::wire::Unreadable;
 use crate::wire::account::fields_in;
 use crate::wire::enums::kind_in;
 use futures::FutureExt as _;
+use p92_activitypub::{Loopback, ObjectId};
 use p92_eventlog::Round;
 use p92_kernel::{AccountId, Failure};
 use p92_proto::identity::v1;
@@ -150,13 +151,12 @@ impl App {
             if id.is_empty() {
                 continue;
             }
-            if id.len() > ID_BYTES || !is_web_address(id) {
+            if id.len() > ID_BYTES {
                 return Err(bad(field));
             }
-            let url = url::Url::parse(id).map_err(|_| bad(field))?;
-            let host = url.host_str().unwrap_or_default();
-            let at = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
-            if self.server_named(&at).await?.is_some() {
+            // Addresses of this machine are taken: whoever calls them judges that.
+            let address = ObjectId::parse(id, Loopback::Allowed).map_err(|_| bad(field))?;
+            if self.server_named(&address.origin().authority()).await?.is_some() {
                 return Err(ours(field));
             }
         }

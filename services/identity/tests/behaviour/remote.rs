@@ -128,6 +128,12 @@ async fn what_is_ours_or_no_address_is_refused() {
         (with(&|r| ids(r, &|i| i.id = local.clone())), "LOCAL_ADDRESS"),
         (with(&|r| ids(r, &|i| i.inbox = "https://a.example/inbox".to_owned())), "LOCAL_ADDRESS"),
         (with(&|r| r.domain = "a.example".to_owned()), "LOCAL_ADDRESS"),
+        (with(&|r| ids(r, &|i| i.inbox = "https://A.Example:443/inbox".to_owned())), "LOCAL_ADDRESS"),
+        (
+            with(&|r| ids(r, &|i| i.inbox = "https://far.example@b.example/".to_owned())),
+            "BAD_ACTIVITY_PUB_ID",
+        ),
+        (with(&|r| ids(r, &|i| i.inbox = "http://far.example/inbox".to_owned())), "BAD_ACTIVITY_PUB_ID"),
         (with(&|r| ids(r, &|i| i.inbox = "javascript:x".to_owned())), "BAD_ACTIVITY_PUB_ID"),
         (with(&|r| ids(r, &|i| i.outbox = "file:///etc/passwd".to_owned())), "BAD_ACTIVITY_PUB_ID"),
         (with(&|r| ids(r, &|i| i.id.clear())), "BAD_ACTIVITY_PUB_ID"),

@@ -1,6 +1,7 @@
 //! The command line: a contract that scripts of others call (P92.md §4).
 
 mod account;
+mod delivery;
 mod inspect;
 mod server;
 mod show;
@@ -60,6 +61,9 @@ pub enum Command {
     /// Look into tables.
     #[command(subcommand)]
     Table(inspect::TableCommand),
+    /// What other hosts must get. Nothing is sent yet.
+    #[command(subcommand)]
+    Delivery(delivery::Command),
     /// Keys that seal personal content.
     #[command(subcommand)]
     Keys(inspect::KeysCommand),
@@ -101,6 +105,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<std::process::ExitCode> {
         Command::View(command) => return inspect::run_view(command, &common).await,
         Command::Events(command) => inspect::run_events(command, &common).await?,
         Command::Table(command) => inspect::run_table(command, &common).await?,
+        Command::Delivery(command) => delivery::run(command, &common).await?,
         Command::Keys(command) => inspect::run_keys(command, &common).await?,
         Command::Lag => inspect::lag(&common).await?,
         Command::Owners => inspect::owners(&common).await?,

@@ -12,6 +12,7 @@ use crate::view::queries::{TAG_PURPOSE, URL_PURPOSE};
 use crate::wire::visibility_from_wire;
 use bytes::Bytes;
 use futures::FutureExt as _;
+use p92_activitypub::{Loopback, ObjectId};
 use p92_eventlog::{CommandMeta, Keyring, Receipt, Round};
 use p92_kernel::{AccountId, Failure, Id, Millis, Position, PostId, Service, digest};
 use p92_proto::event::v1::ReadOptions;
@@ -211,11 +212,9 @@ fn tag_of(tags_url: &str, name: String) -> v1::Tag {
     v1::Tag { url: render::tag_url(tags_url, &name), folded: tag::folded(&name), name }
 }
 
-/// Whether this can be an ActivityPub id.
+/// Whether this can be an ActivityPub id. Ids of this machine are taken: nobody calls them from here.
 pub(super) fn is_object_id(uri: &str) -> bool {
-    let url = url::Url::parse(uri);
-    uri.len() <= 2_000
-        && url.is_ok_and(|url| matches!(url.scheme(), "https" | "http") && url.host().is_some())
+    ObjectId::parse(uri, Loopback::Allowed).is_ok()
 }
 
 fn compose_elsewhere(typed: Typed<'_>, remote: &v1::RemoteOrigin) -> Result<Composed, Rejection> {

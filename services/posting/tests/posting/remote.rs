@@ -104,7 +104,7 @@ async fn policies_hold_for_what_comes_from_elsewhere() {
     message.mentions = vec![Mention { account_id: alice, ..Mention::default() }];
     let message = PublishPostRequest { visibility: Visibility::Direct.into(), ..arrives(far, message) };
     assert_eq!(refused(message).await, "MESSAGES_OFF");
-    for bad in ["", "javascript:alert(1)", "not a url", "https://"] {
+    for bad in ["", "javascript:alert(1)", "not a url", "https://", "https://a.example@b.example/1"] {
         assert_eq!(refused(arrives(far, origin(bad, "x"))).await, "BAD_ACTIVITY_PUB_ID", "{bad}");
     }
     assert_eq!(refused(text(far, "typed here")).await, "ORIGIN_MISMATCH");
