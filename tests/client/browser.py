@@ -55,7 +55,11 @@ def main() -> None:
         try:
             node.account("bob")
             app = json.loads(node.cli("app", "create", "--name", "Tusk & Co", "--json"))
-            asked = {"url": node.url, "pictures": str(pictures), "browser": browser, "app": app["app"]["clientId"]}
+            second = node.url.replace("localhost", "second.localhost").replace("127.0.0.1", "second.localhost")
+            node.cli("server", "create", "second.localhost", "--public-url", second, "--registration", "open",
+                     "--name", "The second house", "--description", "For people who grow vegetables, and for those who eat them.",
+                     "--rule", "Be kind. Say what you mean, and mean no harm.", "--rule", "Mark what is made by a machine.")
+            asked = {"url": node.url, "second": second, "pictures": str(pictures), "browser": browser, "app": app["app"]["clientId"]}
             subprocess.run(["node", str(test), json.dumps(asked)], check=True, timeout=240)
         except BaseException:
             print(open(node.log.name, errors="replace").read()[-3000:])

@@ -4,7 +4,7 @@
 import assert from "node:assert/strict";
 import { chromium } from "playwright-core";
 
-const { url, pictures, browser: program, app } = JSON.parse(process.argv[2]);
+const { url, second, pictures, browser: program, app } = JSON.parse(process.argv[2]);
 const PASSWORD = "a long password";
 const WIDTHS = { phone: { width: 390, height: 844 }, desktop: { width: 1280, height: 900 } };
 const drawn = [];
@@ -16,7 +16,7 @@ async function person() {
   const page = await context.newPage();
   const foreign = [];
   page.on("request", (request) => {
-    if (!request.url().startsWith(url)) foreign.push(request.url());
+    if (![url, second].some((ours) => request.url().startsWith(ours))) foreign.push(request.url());
   });
   page.foreign = foreign;
   page.setDefaultTimeout(10_000);
@@ -64,6 +64,14 @@ await stranger.goto(`${url}/sign-in`);
 await picture(stranger, "sign-in");
 await stranger.goto(`${url}/@nobody`);
 await picture(stranger, "not-found");
+
+// A server with rules says them before anybody signs up.
+await stranger.goto(second);
+for (const rule of ["Be kind.", "Mark what is made"]) await stranger.getByRole("listitem").filter({ hasText: rule }).waitFor();
+await picture(stranger, "landing-rules");
+await stranger.getByRole("link", { name: "Join The second house" }).click();
+await stranger.getByRole("listitem").filter({ hasText: "Be kind." }).waitFor();
+await picture(stranger, "sign-up-rules");
 
 // Bob writes first.
 const bob = await person();

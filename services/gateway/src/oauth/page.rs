@@ -68,8 +68,8 @@ pub fn consent(server: &str, app: &str, website: &str, scopes: &[String], hidden
     let list: String = scopes.iter().map(|scope| format!("<li>{}</li>", escaped(meaning(scope)))).collect();
     let body = format!(
         "{site}<p>This app asks for permission to:</p><ul>{list}</ul><form method=\"post\" action=\"/oauth/authorize\">{}\
-         <p class=\"row\"><button type=\"submit\" name=\"decision\" value=\"approve\">Allow</button>\
-         <button type=\"submit\" name=\"decision\" value=\"deny\" class=\"quiet\">Refuse</button></p></form>",
+         <p class=\"row\"><button type=\"submit\" name=\"decision\" value=\"deny\" class=\"outline\">Refuse</button>\
+         <button type=\"submit\" name=\"decision\" value=\"approve\">Allow</button></p></form>",
         fields(hidden)
     );
     page(server, StatusCode::OK, &format!("Allow {app} to use your account?"), &body)

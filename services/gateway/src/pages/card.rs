@@ -17,6 +17,7 @@ pub struct Card {
     pub when: String,
     pub html: String,
     pub warning: String,
+    /// Who sees it, in words; empty for everybody.
     pub visibility: &'static str,
     pub replies: u64,
     pub boosts: u64,
@@ -72,6 +73,21 @@ pub fn name_of<'a>(shown: &'a str, handle: &'a str) -> &'a str {
     if shown.trim().is_empty() { handle } else { shown }
 }
 
+/// `2026-11-24T00:07:12.345Z` as `24 Nov 2026, 00:07`, in UTC since a page without scripts knows no other time; what is
+/// no such time stays as it is.
+fn moment(stamp: &str) -> String {
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let read = || {
+        let (date, time) = stamp.split_once('T')?;
+        let mut parts = date.split('-');
+        let (year, month, day) = (parts.next()?, parts.next()?, parts.next()?);
+        let month = MONTHS.get(month.parse::<usize>().ok()?.checked_sub(1)?)?;
+        Some(format!("{} {month} {year}, {}", day.trim_start_matches('0'), time.get(..5)?))
+    };
+    read().unwrap_or_else(|| stamp.to_owned())
+}
+
 /// A status as a card; a boost shows what it wraps.
 pub fn card(status: &Status, viewer_id: u64) -> Card {
     let (inner, booster) = match &status.reblog {
@@ -89,15 +105,15 @@ pub fn card(status: &Status, viewer_id: u64) -> Card {
         name,
         handle: account.acct.clone(),
         booster,
-        when: inner.created_at.chars().take(16).collect::<String>().replace('T', " "),
+        when: moment(&inner.created_at),
         moment: inner.created_at.clone(),
         html: clean(&inner.content),
         warning: inner.spoiler_text.clone(),
         visibility: match inner.visibility {
-            "public" => "Everybody",
-            "unlisted" => "Everybody, quietly",
-            "private" => "Followers",
-            _ => "Mentioned people",
+            "public" => "",
+            "unlisted" => "quiet",
+            "private" => "followers",
+            _ => "mentioned people",
         },
         replies: inner.replies_count,
         boosts: inner.reblogs_count,
@@ -117,6 +133,14 @@ pub fn cards(statuses: &[Status], viewer_id: u64) -> Vec<Card> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_read_as_people_write_them() {
+        assert_eq!(moment("2026-11-04T00:07:12.345Z"), "4 Nov 2026, 00:07");
+        for odd in ["", "T", "2026-13-01T00:00", "2026-00-01T00:00", "yesterday", "2026-11-04Tx"] {
+            assert_eq!(moment(odd), odd);
+        }
+    }
 
     #[test]
     fn what_could_do_harm_is_gone() {

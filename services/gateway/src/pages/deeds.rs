@@ -2,7 +2,7 @@
 
 use super::onward;
 use super::read::{Composer, draw_home};
-use super::visit::Visit;
+use super::visit::{Visit, said};
 use crate::door::caller::Actor;
 use crate::error::Problem;
 use crate::gate::ask;
@@ -39,7 +39,8 @@ pub async fn publish(visit: Visit, params: Params) -> Response {
                 composer.text = params.text("text")?.unwrap_or_default().to_owned();
                 composer.warning = params.text("warning")?.unwrap_or_default().to_owned();
                 composer.reply_to = params.id("in_reply_to_id")?;
-                composer.wrong = problem.error;
+                composer.visibility = params.text("visibility")?.unwrap_or_default().to_owned();
+                composer.wrong = said(&problem);
                 draw_home(&visit, &Params::default(), StatusCode::UNPROCESSABLE_ENTITY, composer).await
             }
             Err(problem) => Err(problem),

@@ -1,6 +1,6 @@
 //! Signing up, in and out. Forms of strangers have no session to be marked with: their origin is looked at instead.
 
-use super::visit::{Frame, Visit};
+use super::visit::{Frame, Visit, said};
 use super::{drawn, onward};
 use crate::door::session;
 use crate::error::Problem;
@@ -49,7 +49,7 @@ pub async fn sign_in(visit: Visit, params: Params) -> Response {
         visit.gate.limits.password(&visit.caller, login)?;
         match open(&visit, login, params.text("password")?.unwrap_or_default()).await {
             Err(problem) if problem.status.is_client_error() => {
-                draw_sign_in(&visit, StatusCode::UNPROCESSABLE_ENTITY, login, &problem.error)
+                draw_sign_in(&visit, StatusCode::UNPROCESSABLE_ENTITY, login, &said(&problem))
             }
             answer => answer,
         }
@@ -119,7 +119,7 @@ pub async fn sign_up(visit: Visit, params: Params) -> Response {
         };
         let answer = match ask(visit.gate.deps.accounts.clone().sign_up(request).await) {
             Err(problem) if problem.status == StatusCode::UNPROCESSABLE_ENTITY => {
-                return draw_sign_up(&visit, &params, &problem.error);
+                return draw_sign_up(&visit, &params, &said(&problem));
             }
             answer => answer?,
         };

@@ -6,6 +6,7 @@
 mod card;
 mod deeds;
 mod enter;
+mod filters;
 mod read;
 mod visit;
 

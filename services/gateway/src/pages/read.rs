@@ -1,8 +1,8 @@
 //! Pages that only show: landing, home, profiles, threads.
 
 use super::card::{Card, cards, clean, letter, name_of};
-use super::drawn;
 use super::visit::{Frame, Visit};
+use super::{drawn, filters};
 use crate::error::Problem;
 use crate::gate::{ask, there};
 use crate::mastodon::entity::account;
@@ -31,10 +31,21 @@ pub struct Composer {
     pub most: u32,
     pub text: String,
     pub warning: String,
+    pub visibility: String,
     pub wrong: String,
 }
 
 impl Composer {
+    /// Who may see a post: what the form says, and what people read.
+    pub const fn choices(&self) -> [(&'static str, &'static str); 4] {
+        [
+            ("public", "Everybody"),
+            ("unlisted", "Everybody, quietly"),
+            ("private", "Followers"),
+            ("direct", "Mentioned people"),
+        ]
+    }
+
     pub fn new(visit: &Visit, anchor: &'static str, label: &'static str) -> Self {
         let most = visit.caller.server.policies.as_ref().map_or(0, |policies| policies.post_characters);
         let most = if most == 0 { 500 } else { most };
@@ -49,6 +60,7 @@ struct Landing {
     description: String,
     rules: Vec<String>,
     cards: Vec<Card>,
+    empty: &'static str,
     older: String,
 }
 
@@ -58,6 +70,7 @@ struct Home {
     frame: Frame,
     composer: Composer,
     cards: Vec<Card>,
+    empty: &'static str,
     older: String,
 }
 
@@ -76,6 +89,7 @@ struct Profile {
     followed: bool,
     follow_word: &'static str,
     cards: Vec<Card>,
+    empty: &'static str,
     older: String,
 }
 
@@ -130,6 +144,7 @@ pub async fn landing(visit: Visit, params: Params) -> Response {
                 description: server.description.clone(),
                 rules: server.rules.iter().map(|rule| rule.text.clone()).collect(),
                 cards,
+                empty: "Nobody here has written anything for everybody yet.",
                 older: older("/", &ids),
             },
         )
@@ -153,7 +168,8 @@ pub async fn draw_home(
     };
     let found = ask(visit.gate.deps.timelines.clone().list_home(request).await)?.entries;
     let (cards, ids) = entries(&reader, &found).await?;
-    drawn(status, &Home { frame: visit.frame("Home"), composer, cards, older: older("/home", &ids) })
+    let empty = "Nothing here yet. Write something, or follow people whom you find among the public posts of this server.";
+    drawn(status, &Home { frame: visit.frame("Home"), composer, cards, empty, older: older("/home", &ids) })
 }
 
 /// `GET /home`.
@@ -219,6 +235,7 @@ async fn draw_profile(visit: &Visit, handle: &str, params: &Params) -> Result<Re
         followed,
         follow_word,
         cards: cards(&reader.statuses(&posts).await?, reader.viewer_id),
+        empty: "No posts that you can see.",
         older: older(&format!("/@{}", shape.acct), &ids),
         handle: format!("{}@{}", found.handle, found.domain),
     };
@@ -245,6 +262,8 @@ async fn draw_thread(visit: &Visit, id: &str) -> Result<Response, Problem> {
     let name = name_of(&status.account.display_name, &status.account.username);
     let mut composer = Composer::new(visit, "reply", "Your reply");
     composer.reply_to = post_id;
+    composer.visibility =
+        status.reblog.as_ref().map_or(status.visibility, |inner| inner.visibility).to_owned();
     if visit.viewer() != 0 && status.account.id != viewer.to_string() {
         composer.text = format!("@{} ", status.account.acct);
     }

@@ -30,6 +30,15 @@ pub struct Frame {
     pub here: String,
 }
 
+/// What went wrong in words for people; apps get the wording of Mastodon's API.
+pub fn said(problem: &Problem) -> String {
+    if problem.status == StatusCode::NOT_FOUND {
+        return "What you look for does not exist, or you may not see it.".to_owned();
+    }
+    let words = problem.error.strip_prefix("Validation failed: ").unwrap_or(&problem.error);
+    if words.ends_with(['.', '!', '?']) { words.to_owned() } else { format!("{words}.") }
+}
+
 /// Who visits which server.
 #[derive(Clone, Debug)]
 pub struct Visit {
@@ -136,7 +145,7 @@ impl Visit {
             StatusCode::FORBIDDEN => "This is not allowed",
             _ => "This did not work",
         };
-        let page = Wrong { frame: self.frame(title), words: problem.error.clone() };
+        let page = Wrong { frame: self.frame(title), words: said(problem) };
         drawn(problem.status, &page).unwrap_or_else(IntoResponse::into_response)
     }
 

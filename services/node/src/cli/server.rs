@@ -78,13 +78,14 @@ pub async fn run(command: Command, common: &Common) -> anyhow::Result<()> {
     let mut client = ServerServiceClient::new(channel);
     match command {
         Command::Create { domain, public_url, name, description, rules, registration } => {
-            let rule = |(text, id): (String, u32)| Rule { id, text, hint: String::new() };
+            // Without an id: the server numbers its rules itself.
+            let rule = |text| Rule { id: 0, text, hint: String::new() };
             let request = CreateServerRequest {
                 context: Some(CommandContext::default()),
                 public_url: public_url.unwrap_or_else(|| format!("https://{domain}")),
                 name: name.unwrap_or_else(|| domain.clone()),
                 description,
-                rules: rules.into_iter().zip(1..).map(rule).collect(),
+                rules: rules.into_iter().map(rule).collect(),
                 registration: RegistrationPolicy::from(registration).into(),
                 domain,
                 ..CreateServerRequest::default()
