@@ -8,7 +8,7 @@ use p92_kernel::Seq;
 use p92_storage::{
     Direction, Engine, LogKey, ProjectedWrite, Range, RowKey, Scan, StoreError, Table, TableRef,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Layers over the store, the newest first.
 #[derive(Clone, Copy, Debug)]
@@ -36,7 +36,8 @@ impl Layers<'_> {
         Ok(self.engine.get(&key).await?.map(|row| (row.value, Seq(row.stamp))))
     }
 
-    /// The first rows of a range, as the newest layers that have them say.
+    /// The first `limit` rows of a range, in its direction, as the newest layers that have them say. However many rows
+    /// are asked for or hidden, none of them is left out.
     pub async fn scan(
         &self,
         table: TableRef,
@@ -45,35 +46,85 @@ impl Layers<'_> {
         direction: Direction,
         limit: usize,
     ) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
+        let found = self.scan_stamped(table, partition, range, direction, limit).await?;
+        Ok(found.into_iter().map(|found| (found.clustering, found.value)).collect())
+    }
+
+    async fn scan_stamped(
+        &self,
+        table: TableRef,
+        partition: &Bytes,
+        range: Range,
+        direction: Direction,
+        limit: usize,
+    ) -> Result<Vec<Found>, StoreError> {
+        let mut over = self.over(table, partition, &range, direction);
+        let mut scan = Scan { table, partition: partition.clone(), range, direction, limit, after: None };
+        let mut found = Vec::new();
+        while found.len() < limit {
+            // Every laid row may hide a stored one, so that many more are asked for; an engine gives fewer if it wants.
+            scan.limit = (limit - found.len()).saturating_add(over.len());
+            let page = self.engine.scan(&scan).await?;
+            for (clustering, row) in page.rows {
+                while let Some(laid) = over.pop_front_if(|laid| precedes(&laid.0, &clustering, direction)) {
+                    found.extend(present(laid));
+                }
+                match over.pop_front_if(|laid| laid.0 == clustering) {
+                    Some(laid) => found.extend(present(laid)),
+                    None => found.push(Found { clustering, value: row.value, stored: Some(Seq(row.stamp)) }),
+                }
+            }
+            // Only behind the last stored row is it certain that no stored row comes before the laid ones.
+            let Some(next) = page.next else {
+                found.extend(over.into_iter().filter_map(present));
+                break;
+            };
+            scan.after = Some(next);
+        }
+        found.truncate(limit);
+        Ok(found)
+    }
+
+    /// What is laid over a range, in the direction of a scan.
+    fn over(
+        &self,
+        table: TableRef,
+        partition: &Bytes,
+        range: &Range,
+        direction: Direction,
+    ) -> VecDeque<LaidRow> {
         let mut over: BTreeMap<Bytes, Option<Bytes>> = BTreeMap::new();
         for overlay in self.laid.iter().rev() {
-            for (clustering, laid) in overlay.range(table.table, partition, &range) {
+            for (clustering, laid) in overlay.range(table.table, partition, range) {
                 over.insert(clustering.clone(), laid.value.clone());
             }
         }
-        // Every laid row may hide a stored one, so that many more are asked for.
-        let limit_stored = limit.saturating_add(over.len()).min(1_000);
-        let page = self
-            .engine
-            .scan(&Scan {
-                table,
-                partition: partition.clone(),
-                range,
-                direction,
-                limit: limit_stored,
-                after: None,
-            })
-            .await?;
-        let mut rows: BTreeMap<Bytes, Option<Bytes>> =
-            page.rows.into_iter().map(|(clustering, row)| (clustering, Some(row.value))).collect();
-        rows.extend(over);
-        let present = rows.into_iter().filter_map(|(clustering, value)| Some((clustering, value?)));
-        let mut present: Vec<_> = present.collect();
-        if direction == Direction::Backward {
-            present.reverse();
+        match direction {
+            Direction::Forward => over.into_iter().collect(),
+            Direction::Backward => over.into_iter().rev().collect(),
         }
-        present.truncate(limit);
-        Ok(present)
+    }
+}
+
+/// A clustering key, and what is laid there: `None` hides what is stored.
+type LaidRow = (Bytes, Option<Bytes>);
+
+/// A row met by a scan.
+struct Found {
+    clustering: Bytes,
+    value: Bytes,
+    /// Its stamp, if it comes from the store.
+    stored: Option<Seq>,
+}
+
+fn present((clustering, value): LaidRow) -> Option<Found> {
+    Some(Found { clustering, value: value?, stored: None })
+}
+
+fn precedes(one: &Bytes, other: &Bytes, direction: Direction) -> bool {
+    match direction {
+        Direction::Forward => one < other,
+        Direction::Backward => one > other,
     }
 }
 
@@ -125,18 +176,23 @@ impl<'a> Rows<'a> {
         M::decode(value).map(Some).map_err(|error| ProjectionError::Row { table, problem: error.to_string() })
     }
 
-    /// The first rows of a range.
+    /// The first rows of a range. Rows that are ahead of the event are among them, and stay as they are.
     pub async fn scan(
-        &self,
+        &mut self,
         partition: impl Into<Bytes>,
         range: Range,
         direction: Direction,
         limit: usize,
     ) -> Result<Vec<(Bytes, Bytes)>, ProjectionError> {
+        let partition = partition.into();
         let mut laid = vec![&self.out];
         laid.extend_from_slice(self.layers.laid);
         let layers = Layers { engine: self.layers.engine, laid: &laid };
-        Ok(layers.scan(self.table, &partition.into(), range, direction, limit).await?)
+        let found = layers.scan_stamped(self.table, &partition, range, direction, limit).await?;
+        for row in found.iter().filter(|row| row.stored.is_some_and(|stamp| stamp >= self.at)) {
+            self.ahead.insert(self.place(&partition, &row.clustering));
+        }
+        Ok(found.into_iter().map(|found| (found.clustering, found.value)).collect())
     }
 
     /// Writes a row at the event's position.

@@ -9,6 +9,7 @@
     clippy::string_slice
 )]
 
+mod overlay;
 mod rebuild;
 mod sealed;
 mod world;
