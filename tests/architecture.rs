@@ -63,6 +63,31 @@ fn body(text: &str) -> &str {
     text.split("#[cfg(test)]").next().unwrap()
 }
 
+/// A crate that names what it does not use is built slower and read wrongly.
+#[test]
+fn what_a_crate_names_it_uses() {
+    let metadata = MetadataCommand::new().manifest_path(root().join("Cargo.toml")).no_deps().exec().unwrap();
+    let sources = sources();
+    let mut idle = Vec::new();
+    for package in &metadata.packages {
+        let folder = package.manifest_path.parent().unwrap().strip_prefix(root()).unwrap();
+        let text: String = sources
+            .iter()
+            .filter(|(path, _)| Path::new(path).starts_with(folder))
+            .map(|(_, text)| text.as_str())
+            .collect();
+        for dependency in &package.dependencies {
+            // Code that is generated into the contract's crate names these.
+            let generated =
+                package.name == "p92-proto" && ["prost-types", "tonic-prost"].contains(&&*dependency.name);
+            if !generated && !text.contains(&dependency.name.replace('-', "_")) {
+                idle.push(format!("{} names {}", package.name, dependency.name));
+            }
+        }
+    }
+    assert!(idle.is_empty(), "not used: {idle:?}");
+}
+
 #[test]
 fn arrows_only_point_downwards() {
     let metadata = MetadataCommand::new().manifest_path(root().join("Cargo.toml")).no_deps().exec().unwrap();
