@@ -82,6 +82,7 @@ impl Lease {
                     Wait::Error(problem) => problem,
                     Wait::Newer(problem) => {
                         pause = Duration::from_secs(5);
+                        self.give_back().await;
                         problem
                     }
                     Wait::Moved(seq) => format!("the checkpoint stands at {seq}"),
@@ -94,6 +95,14 @@ impl Lease {
                 () = tokio::time::sleep(pause) => {}
             }
             pause = (pause * 2).min(Duration::from_secs(5));
+        }
+    }
+
+    /// Gives the slot back, which stops this reader: whoever holds the slot next begins at the same event.
+    async fn give_back(&self) {
+        let slot = (self.shared.service, self.log.shard);
+        if let Err(error) = self.shared.platform.membership.give_back(slot.0, &[slot.1]).await {
+            tracing::warn!(service = %slot.0, shard = %slot.1, %error, "a slot could not be given back yet");
         }
     }
 

@@ -4,6 +4,9 @@
 //! conditional write of its ownership row: handed over by its holder, or taken by a member that itself, by reads that
 //! succeeded, saw no beat of the holder for six seconds of its own monotonic clock. Where opening the store proves that
 //! nobody else lives, a start takes all slots at once.
+//!
+//! A member that meets an event newer than its build gives the slot back for a while (§3.5): another one, of a newer
+//! build, may know the event. Its row says so, that nobody waits for it to take the slot.
 
 use crate::tables;
 use bytes::Bytes;
@@ -26,6 +29,30 @@ pub const BEAT_EVERY: Duration = Duration::from_secs(2);
 /// After how long without a beat a member counts as dead.
 pub const DEAD_AFTER: Duration = Duration::from_secs(6);
 
+/// For how long a slot is given back at first; twice as long whenever it must be given back again soon.
+pub const AWAY_FIRST: Duration = Duration::from_secs(2);
+/// For how long at most.
+pub const AWAY_MOST: Duration = Duration::from_mins(5);
+
+/// A slot that was given back: until when, and for how long that was.
+#[derive(Clone, Copy, Debug)]
+struct Away {
+    until: Duration,
+    pause: Duration,
+}
+
+impl Away {
+    /// Given back now. It grows if the time before ended so lately that taking the slot again did not help.
+    fn after(before: Option<Self>, now: Duration) -> Self {
+        let pause = match before {
+            Some(before) if now < before.until => return before,
+            Some(before) if now - before.until <= AWAY_MOST => (before.pause * 2).min(AWAY_MOST),
+            _ => AWAY_FIRST,
+        };
+        Self { until: now + pause, pause }
+    }
+}
+
 /// What a member saw of another: the last beat, and when it saw it change.
 #[derive(Clone, Copy, Debug)]
 struct Seen {
@@ -44,6 +71,9 @@ pub struct Membership {
     slots: watch::Sender<BTreeMap<(Service, Shard), u64>>,
     seen: Mutex<HashMap<String, Seen>>,
     beat: Mutex<u64>,
+    away: Mutex<BTreeMap<(Service, Shard), Away>>,
+    /// One step at a time: one that began before a slot was given back would take it again.
+    stepping: tokio::sync::Mutex<()>,
 }
 
 impl Membership {
@@ -65,6 +95,8 @@ impl Membership {
             slots: watch::Sender::default(),
             seen: Mutex::default(),
             beat: Mutex::new(0),
+            away: Mutex::default(),
+            stepping: tokio::sync::Mutex::default(),
         });
         let (running, stopping) = (Arc::clone(&membership), stopping.clone());
         tasks.spawn(async move {
@@ -86,6 +118,28 @@ impl Membership {
         self.step().await
     }
 
+    /// Gives slots back for a while, since this build cannot read what comes next there. Whoever can may take them; if
+    /// nobody does, this member takes them up again and tries anew.
+    pub async fn give_back(&self, service: Service, shards: &[Shard]) -> Result<(), StoreError> {
+        let now = self.clock.monotonic();
+        {
+            let mut away = self.away.lock();
+            for shard in shards {
+                let before = away.get(&(service, *shard)).copied();
+                away.insert((service, *shard), Away::after(before, now));
+            }
+        }
+        self.step().await
+    }
+
+    /// The slots that are given back at this moment.
+    fn away(&self) -> Vec<v1::SlotName> {
+        let now = self.clock.monotonic();
+        let away = self.away.lock();
+        let now_away = away.iter().filter(|(_, away)| now < away.until);
+        now_away.map(|((service, shard), _)| slot_name(*service, *shard)).collect()
+    }
+
     /// The slots held, with their epochs.
     #[must_use]
     pub fn slots(&self) -> watch::Receiver<BTreeMap<(Service, Shard), u64>> {
@@ -94,6 +148,7 @@ impl Membership {
 
     /// Gives every slot back, and the member row with them.
     pub async fn leave(&self) {
+        let _alone = self.stepping.lock().await;
         let held: Vec<_> = self.slots.borrow().iter().map(|(slot, epoch)| (*slot, *epoch)).collect();
         self.slots.send_replace(BTreeMap::new());
         for ((service, shard), epoch) in held {
@@ -116,6 +171,7 @@ impl Membership {
 
     /// One beat and one look at the others.
     async fn step(&self) -> Result<(), StoreError> {
+        let _alone = self.stepping.lock().await;
         let services = self.services.lock().clone();
         let beat = {
             let mut beat = self.beat.lock();
@@ -126,15 +182,15 @@ impl Membership {
             beat,
             services: services.iter().map(|service| service.name().to_owned()).collect(),
             address: String::new(),
+            away: self.away(),
         };
         let write = Write { key: member_key(&self.member), value: Some(row.encode_to_vec().into()) };
         self.engine.write(vec![write]).await?;
         let living = self.look().await?;
         for service in services {
-            let wanting: Vec<&String> = living
+            let wanting: Vec<(&String, &v1::MemberRow)> = living
                 .iter()
                 .filter(|(_, row)| row.services.iter().any(|name| name == service.name()))
-                .map(|(member, _)| member)
                 .collect();
             // All at once: their conditional writes share few syncs.
             let slots = self.shards.all().map(|shard| self.settle(service, shard, &wanting, &living));
@@ -180,21 +236,24 @@ impl Membership {
         &self,
         service: Service,
         shard: Shard,
-        wanting: &[&String],
+        wanting: &[(&String, &v1::MemberRow)],
         living: &BTreeMap<String, v1::MemberRow>,
     ) -> Result<(), StoreError> {
-        let heir = wanting.iter().max_by_key(|member| weight(member, service, shard));
-        let Some(heir) = heir else { return Ok(()) };
+        let slot = slot_name(service, shard);
+        let able = wanting.iter().filter(|(_, row)| !row.away.contains(&slot)).map(|(member, _)| *member);
+        // Nobody takes what everybody has given back.
+        let nobody = String::new();
+        let heir = able.max_by_key(|member| weight(member, service, shard)).unwrap_or(&nobody);
         let standing = self.engine.get(&tables::ownership_key(service, shard)).await?;
         let (version, row) = read_ownership(standing)?;
         let held = row.member == self.member;
-        let mine = **heir == self.member;
+        let mine = *heir == self.member;
         if held && mine {
             self.note(service, shard, Some(row.epoch));
         } else if held {
             // The worker stops deciding first; whoever takes over closes the log behind it in any case.
             self.note(service, shard, None);
-            let next = v1::OwnershipRow { member: (*heir).clone(), epoch: row.epoch + 1 };
+            let next = v1::OwnershipRow { member: heir.clone(), epoch: row.epoch + 1 };
             self.hand_over(service, shard, row.epoch, &next).await?;
         } else if mine && !living.contains_key(&row.member) {
             let next = v1::OwnershipRow { member: self.member.clone(), epoch: row.epoch + 1 };
@@ -230,6 +289,10 @@ impl Membership {
             None => slots.remove(&(service, shard)).is_some(),
         });
     }
+}
+
+fn slot_name(service: Service, shard: Shard) -> v1::SlotName {
+    v1::SlotName { service: service.name().to_owned(), shard: u32::from(shard.0) }
 }
 
 /// Rendezvous hashing: the member with the largest weight should hold the slot.

@@ -33,6 +33,8 @@ const ASK_EVERY: Duration = Duration::from_millis(150);
 /// A new holder merges until so long after it first saw itself in the ownership row: by then whoever held the slot before
 /// has no answer left that is fresh.
 const SETTLE: Duration = Duration::from_millis(600);
+/// How often an event that is newer than this build is tried again.
+const NEWER: Duration = Duration::from_secs(5);
 /// Steps of a delivery that are done at once; what is longer waits its turn among others that are.
 const STEPS_AT_ONCE: usize = 8;
 
@@ -217,7 +219,7 @@ impl Holder {
                     self.marks.group(log, group.last_seq());
                     for event in &group.events {
                         self.marks.begun(log, event.position.seq);
-                        let delivering = self.apply_or_distrust(event).await;
+                        let Some(delivering) = self.apply_or_wait(event).await else { return };
                         self.marks.applied(log, event.position.seq, delivering.is_some());
                         if let Some(delivery) = delivering {
                             // The queue ends only with the process.
@@ -233,15 +235,35 @@ impl Holder {
         }
     }
 
-    /// Applies an event. If it cannot be read, restrictions may be missing from now on: merges answer instead.
-    async fn apply_or_distrust(self: &Arc<Self>, event: &Recorded) -> Option<Delivery> {
-        match self.apply(event).await {
-            Ok(delivery) => delivery,
-            Err(poison) => {
-                tracing::error!(%poison, "memory cannot read an event and answers no more; homes are merged");
-                self.distrusted.store(true, Ordering::Release);
-                None
+    /// Applies an event, and returns what is still to be delivered; `None` when the process stops.
+    ///
+    /// Before one that is newer than this build memory waits, without the slots that it serves: whoever can read it may
+    /// have them, and merges answer here. If one cannot be read, restrictions may be missing from now on for good.
+    async fn apply_or_wait(self: &Arc<Self>, event: &Recorded) -> Option<Option<Delivery>> {
+        loop {
+            match self.apply(event).await {
+                Ok(delivery) => return Some(delivery),
+                Err(Poison::Newer { event_type, .. }) => {
+                    tracing::warn!(event_type, "memory waits before an event that is newer than this build");
+                    self.give_back().await;
+                    tokio::select! {
+                        () = self.platform.stopping.cancelled() => return None,
+                        () = tokio::time::sleep(NEWER) => {}
+                    }
+                }
+                Err(poison) => {
+                    tracing::error!(%poison, "memory cannot read an event and answers no more; homes are merged");
+                    self.distrusted.store(true, Ordering::Release);
+                    return Some(None);
+                }
             }
+        }
+    }
+
+    async fn give_back(&self) {
+        let held: Vec<Shard> = self.slots.read().keys().copied().collect();
+        if let Err(error) = self.platform.membership.give_back(Service::Timelines, &held).await {
+            tracing::warn!(%error, "the slots of timelines could not be given back yet");
         }
     }
 

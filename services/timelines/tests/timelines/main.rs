@@ -8,4 +8,5 @@ mod golden;
 mod homes;
 mod lists;
 mod live;
+mod slots;
 mod world;

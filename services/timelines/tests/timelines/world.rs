@@ -121,8 +121,13 @@ impl World {
 
     /// Appends an event of another service, on a stream of its own.
     async fn append<M: Message + Name>(&mut self, service: Service, shard: Shard, message: &M) {
+        self.append_event(service, shard, NewEvent::of(message)).await;
+    }
+
+    /// Appends an event that says this, in whatever version.
+    pub async fn append_event(&mut self, service: Service, shard: Shard, event: NewEvent) {
         self.streams += 1;
-        let (stream, event) = (Stream::new("foreign", self.streams), NewEvent::of(message));
+        let stream = Stream::new("foreign", self.streams);
         let runtime = if service == Service::Identity { &self.identity } else { &self.posting };
         let meta = CommandMeta::internal(SERVER, String::new());
         let done = runtime.execute(shard, meta, move |round| {

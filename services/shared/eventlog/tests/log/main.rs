@@ -9,6 +9,7 @@
     clippy::string_slice
 )]
 
+mod newer;
 mod overlay;
 mod rebuild;
 mod sealed;

@@ -1,0 +1,65 @@
+//! Slots that go and come back: merges answer meanwhile, and memory afterwards has missed nothing.
+
+use crate::double::Double;
+use crate::world::{Like, World};
+use p92_eventlog::NewEvent;
+use p92_kernel::{Service, Shard};
+use p92_proto::event::v1::IdWindow;
+use p92_proto::posting::v1 as posting;
+use p92_proto::timelines::v1::TimelineSource;
+use std::time::Duration;
+
+/// Long enough for a busy machine, and no more than a test may hang.
+const LONG: Duration = Duration::from_secs(60);
+
+async fn until_slots(world: &World, held: bool) {
+    let mut slots = world.platform.membership.slots();
+    let all = [Shard(0), Shard(1)];
+    let as_asked = slots
+        .wait_for(|slots| all.iter().all(|shard| slots.contains_key(&(Service::Timelines, *shard)) == held));
+    tokio::time::timeout(LONG, as_asked).await.expect("the slots do not move").unwrap();
+}
+
+#[tokio::test]
+async fn memory_comes_back_with_its_slots() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut world = World::open(dir.path(), Double::default()).await;
+    let (alice, bob) = (world.account(), world.account());
+    world.follow(bob, alice).await;
+    let before = world.post(alice, Like::default()).await;
+    assert_eq!(world.home(bob).await, [before], "by memory and by merge");
+    world.platform.membership.give_back(Service::Timelines, &[Shard(0), Shard(1)]).await.unwrap();
+    until_slots(&world, false).await;
+    let meanwhile = world.post(alice, Like::default()).await;
+    let window = IdWindow { limit: 8, ..Default::default() };
+    let merged = world.page(bob, window, TimelineSource::Unspecified).await.unwrap();
+    assert_eq!(merged.iter().map(|entry| entry.id).collect::<Vec<_>>(), [meanwhile, before]);
+    until_slots(&world, true).await;
+    // Asked for by name, memory is waited for until it has settled; both ways are compared.
+    assert_eq!(world.home(bob).await, [meanwhile, before]);
+    let after = world.post(alice, Like::default()).await;
+    assert_eq!(world.home(bob).await, [after, meanwhile, before]);
+    world.platform.stop().await;
+}
+
+#[tokio::test]
+async fn before_a_newer_event_memory_gives_its_slots_back_and_merges_answer() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut world = World::open(dir.path(), Double::default()).await;
+    let (alice, bob) = (world.account(), world.account());
+    world.follow(bob, alice).await;
+    let post = world.post(alice, Like::default()).await;
+    assert_eq!(world.home(bob).await, [post]);
+    let gone = posting::PostDeleted { post_id: post, author_id: alice, ..Default::default() };
+    world.append_event(Service::Posting, Shard(0), NewEvent::of(&gone).version(99)).await;
+    until_slots(&world, false).await;
+    let window = IdWindow { limit: 8, ..Default::default() };
+    let merged = world.page(bob, window, TimelineSource::Merge).await.unwrap();
+    assert_eq!(merged.len(), 1);
+    let refused = world.page(bob, window, TimelineSource::Memory).await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::FailedPrecondition, "memory may not answer");
+    // Nobody else takes them: they are taken up again, to look whether the event can be read by now.
+    until_slots(&world, true).await;
+    until_slots(&world, false).await;
+    world.platform.stop().await;
+}
