@@ -25,6 +25,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 /// Runs until a signal.
 pub async fn serve(flags: &Flags, common: &Common) -> anyhow::Result<ExitCode> {
@@ -40,7 +41,9 @@ pub async fn serve(flags: &Flags, common: &Common) -> anyhow::Result<ExitCode> {
     let listeners = Listeners::bind(&settings).await?;
     let url = settings.public_url().unwrap_or_else(|| format!("http://{}", listeners.http.address));
     let operators = p92_chassis::ops::router(health, telemetry.metrics());
-    p92_chassis::ops::serve(listeners.ops.listener.into_std()?, operators, shutdown.stopping())?;
+    // The last to stop, so that an orchestrator is told "not ready" until there is nobody to tell it.
+    let gone = CancellationToken::new();
+    let ops = p92_chassis::ops::serve(listeners.ops.listener.into_std()?, operators, gone.clone())?;
     let (store, platform) = open(&settings, &common.data)?;
     let whole = wiring::start(&platform, &settings).await?;
     let stored = ensure_server(&settings, &whole, &url).await?;
@@ -48,10 +51,10 @@ pub async fn serve(flags: &Flags, common: &Common) -> anyhow::Result<ExitCode> {
         // Ids of accounts and posts carry the URL that the server was made with; it does not follow a flag.
         tracing::warn!(stored, asked = url, "the first server keeps the public URL that it was made with");
     }
-    let grpc_address = listeners.grpc.address;
+    let addresses = (listeners.grpc.address, listeners.ops.address);
     listen([listeners.http, listeners.grpc], &whole, &settings, &stored, &common.data, &shutdown).await?;
     serving.met();
-    greet(&settings, common, &url, grpc_address)?;
+    greet(&settings, common, &url, addresses)?;
     let (stopping, closing) = (Arc::clone(&platform), Arc::clone(&store));
     shutdown.finally("hand slots over, finish groups", async move {
         stopping.stop().await;
@@ -62,6 +65,9 @@ pub async fn serve(flags: &Flags, common: &Common) -> anyhow::Result<ExitCode> {
     });
     shutdown.finally("send what telemetry still holds", telemetry.flush());
     let outcome = shutdown.run(shutdown::signals()?).await;
+    gone.cancel();
+    // It bounds its own end; a panic in it is nothing that the exit code should tell.
+    let _ended = tokio::task::spawn_blocking(move || ops.join()).await;
     Ok(ExitCode::from(u8::try_from(outcome.exit_code()).unwrap_or(1)))
 }
 
@@ -184,12 +190,18 @@ fn admin_routes(whole: &Whole) -> tonic::service::Routes {
 }
 
 /// Says where it is and what to do next: one line of JSON for machines, a few lines for people.
-fn greet(settings: &Settings, common: &Common, url: &str, grpc: SocketAddr) -> anyhow::Result<()> {
+fn greet(
+    settings: &Settings,
+    common: &Common,
+    url: &str,
+    (grpc, ops): (SocketAddr, SocketAddr),
+) -> anyhow::Result<()> {
     if common.json {
         let ready = serde_json::json!({
             "event": "ready",
             "url": url,
             "grpc": grpc.to_string(),
+            "ops": ops.to_string(),
             "domain": settings.domain(),
             "data": common.data,
         });

@@ -1,4 +1,4 @@
-//! The binary itself, run as people run it: its settings, and what it tells a trace collector.
+//! The binary itself, run as people run it: its settings, its end, and what it tells a trace collector.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -7,6 +7,7 @@
     reason = "a test ends at the first surprise"
 )]
 
+mod ending;
 mod running;
 mod settings;
 mod traces;

@@ -23,6 +23,8 @@ pub struct Running {
     data: PathBuf,
     /// Where its public HTTP listener is, `127.0.0.1:PORT`.
     pub http: String,
+    /// Where its listener for operators is.
+    pub ops: String,
 }
 
 impl Running {
@@ -44,7 +46,8 @@ impl Running {
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let ready: serde_json::Value = serde_json::from_str(&line).expect("a ready line");
         let http = ready["url"].as_str().unwrap().trim_start_matches("http://").to_owned();
-        Self { child, data: data.to_owned(), http }
+        let ops = ready["ops"].as_str().unwrap().to_owned();
+        Self { child, data: data.to_owned(), http, ops }
     }
 
     /// Runs a command against it; what it printed.
@@ -70,11 +73,21 @@ impl Running {
         answer
     }
 
-    /// Asks it to stop, and waits; whether it ended in order.
-    pub fn stop(mut self) -> bool {
+    /// Asks it to stop.
+    pub fn ask_to_stop(&self) {
         let id = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap());
         nix::sys::signal::kill(id, nix::sys::signal::Signal::SIGTERM).unwrap();
+    }
+
+    /// Waits for its end; whether it ended in order.
+    pub fn ended(mut self) -> bool {
         self.child.wait().unwrap().success()
+    }
+
+    /// Asks it to stop, and waits; whether it ended in order.
+    pub fn stop(self) -> bool {
+        self.ask_to_stop();
+        self.ended()
     }
 }
 

@@ -11,6 +11,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::{StatusCode, header};
+use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -36,12 +37,13 @@ fn answer(report: &Report, verdict: fn(&Report) -> bool) -> Response {
     (code, [(header::CACHE_CONTROL, "no-store")], axum::Json(report)).into_response()
 }
 
-/// Serves `router` on a thread of its own until `stop`, which should come last of all.
+/// Serves `router` on a thread of its own until `stop`, which should come last of all: whoever asks a process that ends
+/// shall hear that it is not ready, rather than nothing. The thread ends within about a second of it.
 pub fn serve(
     listener: std::net::TcpListener,
     router: Router,
     stop: CancellationToken,
-) -> std::io::Result<()> {
+) -> std::io::Result<JoinHandle<()>> {
     listener.set_nonblocking(true)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     std::thread::Builder::new().name("p92-ops".to_owned()).spawn(move || {
@@ -64,6 +66,5 @@ pub fn serve(
                 }
             }
         });
-    })?;
-    Ok(())
+    })
 }
