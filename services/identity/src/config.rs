@@ -10,6 +10,9 @@ p92_chassis::config! {
         pub password_grant: bool = false,
         /// How many accounts one account of this installation may follow.
         pub most_following: u64 = 10_000,
+        /// How many tokens may live for one account at a server and its apps, and how many of one app for no account. One
+        /// more ends the oldest, as a new sign-in on a new phone does with one that was forgotten.
+        pub most_tokens: u64 = 500,
         /// After how long a sign-in to the pages ends by itself.
         pub session_life: HumanDuration = HumanDuration::secs(90 * 24 * 3_600),
         /// How often expired codes and sessions are looked for and thrown away.

@@ -4,7 +4,7 @@
 
 use crate::tables::{
     self, APP_REFS, APPS, CODES, CREDENTIALS, EMAIL_CLAIMS, HANDLE_CLAIMS, SERVER_NAMES, SESSIONS,
-    SESSIONS_OF, TOKENS, TOKENS_OF,
+    SESSIONS_OF, TOKENS, TOKENS_OF, TOKENS_OF_APP,
 };
 use bytes::Bytes;
 use p92_eventlog::error::store_failure;
@@ -24,6 +24,11 @@ pub type SecretHash = [u8; 32];
 #[must_use]
 pub fn secret_hash(server: u64, purpose: &str, secret: &str) -> SecretHash {
     digest::of_parts(&[purpose.as_bytes(), &server.to_be_bytes(), secret.as_bytes()])
+}
+
+/// In which list a token stands, and whose: its account's, or its app's if it is for nobody.
+fn listed(token: &v1::Token) -> (&'static Table, u64) {
+    if token.account_id == 0 { (&TOKENS_OF_APP, token.app_id) } else { (&TOKENS_OF, token.account_id) }
 }
 
 /// A token or session of an account.
@@ -239,10 +244,9 @@ impl State {
 
     /// Keeps a new token.
     pub async fn add_token(&self, hash: &SecretHash, token: &v1::Token) -> Result<(), Failure> {
-        if token.account_id != 0 {
-            // First the list: a token that is in no list could not be revoked.
-            self.point(&TOKENS_OF, token.account_id, token.id, hash, token.created_ms).await?;
-        }
+        // First the list: a token that is in no list could not be revoked.
+        let (list, of) = listed(token);
+        self.point(list, of, token.id, hash, token.created_ms).await?;
         let key = row(&TOKENS, tables::blind(hash), Bytes::new());
         self.write(key, Some(token.encode_to_vec().into())).await
     }
@@ -256,11 +260,32 @@ impl State {
     pub async fn remove_token(&self, hash: &SecretHash) -> Result<(), Failure> {
         let Some(token) = self.token(hash).await? else { return Ok(()) };
         self.write(row(&TOKENS, tables::blind(hash), Bytes::new()), None).await?;
-        if token.account_id != 0 {
-            let key = row(&TOKENS_OF, tables::id(token.account_id), tables::falling(token.id));
-            self.write(key, None).await?;
+        let (list, of) = listed(&token);
+        self.write(row(list, tables::id(of), tables::falling(token.id)), None).await
+    }
+
+    /// Ends the oldest tokens of whoever this one is for, until `most` are left, this one among them. Returns how many
+    /// ended.
+    pub async fn end_oldest_tokens(&self, newest: &v1::Token, most: u64) -> Result<u64, Failure> {
+        let (list, of) = listed(newest);
+        let (mut after, mut left, mut ended) = (None, 1, 0);
+        loop {
+            let (made, next) = self.pointed(list, of, 500, after).await?;
+            // Ids of one millisecond are in no order: the newest need not come first.
+            for Made { id, hash, .. } in made.into_iter().filter(|made| made.id != newest.id) {
+                if left < most {
+                    left += 1;
+                    continue;
+                }
+                self.write(row(&TOKENS, tables::blind(&hash), Bytes::new()), None).await?;
+                self.write(row(list, tables::id(of), tables::falling(id)), None).await?;
+                ended += 1;
+            }
+            match next {
+                Some(next) => after = Some(next),
+                None => return Ok(ended),
+            }
         }
-        Ok(())
     }
 
     /// Keeps a new session.
@@ -285,27 +310,27 @@ impl State {
     async fn point(
         &self,
         table: &'static Table,
-        account: u64,
+        of: u64,
         id: u64,
         hash: &SecretHash,
         created_ms: u64,
     ) -> Result<(), Failure> {
         let points = v1::SecretRefRow { hash: Bytes::copy_from_slice(hash), created_ms };
-        let key = row(table, tables::id(account), tables::falling(id));
+        let key = row(table, tables::id(of), tables::falling(id));
         self.write(key, Some(points.encode_to_vec().into())).await
     }
 
-    /// Ids, hashes and times of an account's tokens or sessions, newest first.
+    /// Ids, hashes and times of an account's or app's tokens or sessions, newest first.
     async fn pointed(
         &self,
         table: &'static Table,
-        account: u64,
+        of: u64,
         limit: usize,
         after: Option<Bytes>,
     ) -> Result<Pointed, Failure> {
         let scan = Scan {
             table: table.only(),
-            partition: tables::id(account),
+            partition: tables::id(of),
             range: Range::all(),
             direction: Direction::Forward,
             limit,

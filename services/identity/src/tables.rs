@@ -102,6 +102,10 @@ table!(
     TOKENS_OF, "tokens_of", State, "p92.identity.v1.SecretRefRow", "account | token, falling → its hash: to list and revoke"
 );
 table!(
+    /// Tokens of an app for no account.
+    TOKENS_OF_APP, "tokens_of_app", State, "p92.identity.v1.SecretRefRow", "app | token, falling → its hash: to end the oldest"
+);
+table!(
     /// Sign-ins to the pages.
     SESSIONS, "sessions", State, "p92.identity.v1.SessionRow", "SHA-256 of server and secret | → whose session it is"
 );
@@ -134,6 +138,7 @@ pub fn all() -> Vec<&'static Table> {
         &CODES,
         &TOKENS,
         &TOKENS_OF,
+        &TOKENS_OF_APP,
         &SESSIONS,
         &SESSIONS_OF,
     ]

@@ -177,6 +177,10 @@ impl App {
             created_ms: self.now().0,
         };
         self.state.add_token(&secret_hash(app.server_id, TOKEN, &secret), &token).await?;
+        let ended = self.state.end_oldest_tokens(&token, self.config.most_tokens.max(1)).await?;
+        if ended != 0 {
+            tracing::debug!(ended, grant, "more tokens than may live: the oldest ended");
+        }
         self.metrics.token(grant);
         Ok(v1::IssuedToken { token: Some(token), secret })
     }

@@ -337,6 +337,57 @@ async fn tokens_are_listed_and_revoked() {
 }
 
 #[tokio::test]
+async fn one_token_too_many_ends_the_oldest() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut scene = Scene::open(dir.path(), Config { most_tokens: 3, ..config() }).await;
+    let ben = scene.world.member(scene.server, "ben").await;
+    let (ann, server) = (scene.ann, scene.server);
+    let issue = |account_id: u64| IssueTokenRequest {
+        server_id: server,
+        client_id: scene.app.client_id.clone(),
+        account_id,
+        ..Default::default()
+    };
+    let requests = [issue(ben), issue(ann), issue(ann), issue(ann), issue(ann), issue(ann)];
+    let mut secrets = Vec::new();
+    for request in requests {
+        let token = scene.world.tokens.issue_token(request).await.unwrap().into_inner().token.unwrap();
+        let made = token.token.unwrap().created_ms;
+        secrets.push(token.secret);
+        // Tokens of one millisecond have no order; the next one shall be younger.
+        while scene.world.platform.clock.now().0 <= made {
+            tokio::task::yield_now().await;
+        }
+    }
+    let mut alive = Vec::new();
+    for secret in &secrets {
+        alive.push(scene.verify(server, secret).await.is_ok());
+    }
+    assert_eq!(alive, [true, false, false, true, true, true], "another's token is not touched");
+    let list = ListTokensRequest { options: Some(seen_by(server, ann)) };
+    assert_eq!(scene.world.tokens.list_tokens(list).await.unwrap().into_inner().tokens.len(), 3);
+    // The same for an app that asks for itself.
+    let ask = GrantClientCredentialsRequest {
+        server_id: server,
+        client_id: scene.app.client_id.clone(),
+        client_secret: scene.secret.clone(),
+        ..Default::default()
+    };
+    let mut secrets = Vec::new();
+    for _ in 0..8 {
+        let answer = scene.world.tokens.grant_client_credentials(ask.clone()).await.unwrap();
+        secrets.push(answer.into_inner().token.unwrap().secret);
+    }
+    let mut alive = 0;
+    for secret in &secrets {
+        alive += usize::from(scene.verify(server, secret).await.is_ok());
+    }
+    assert_eq!(alive, 3);
+    assert!(scene.verify(server, secrets.last().unwrap()).await.is_ok(), "the newest always lives");
+    scene.world.close().await;
+}
+
+#[tokio::test]
 async fn bad_apps_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let mut scene = Scene::open(dir.path(), config()).await;
