@@ -6,6 +6,7 @@ use crate::config::Config;
 use crate::door::caller::Verified;
 use crate::door::rates::Limits;
 use crate::error::Problem;
+use crate::mastodon::fragments::Fragments;
 use crate::streaming::sockets::Sockets;
 use moka::future::Cache;
 use p92_chassis::Transport;
@@ -16,7 +17,7 @@ use p92_proto::posting::v1 as posting;
 use p92_proto::timelines::v1 as timelines;
 use sha2::{Digest as _, Sha256};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 /// How long reads of an account carry what it wrote through this process. Views are never that far behind.
@@ -106,7 +107,16 @@ pub struct Inner {
     pub sockets: Sockets,
     /// Set when the process stops: open streams end, so that it can.
     pub stopping: CancellationToken,
-    written: Cache<u64, Arc<Vec<Position>>>,
+    /// Statuses that are written already, without what the viewer did with them.
+    pub fragments: Fragments,
+    written: Cache<u64, Arc<Written>>,
+}
+
+/// What an account wrote through this process: where it stands in the logs, and when the last of it was answered.
+#[derive(Debug)]
+struct Written {
+    positions: Vec<Position>,
+    at: Instant,
 }
 
 /// How many members a server has, and how many of them posted within thirty days.
@@ -144,6 +154,7 @@ impl Gate {
             apps: Cache::builder().max_capacity(10_000).time_to_live(APPS).build(),
             usage: Cache::builder().max_capacity(1_000).time_to_live(Duration::from_mins(5)).build(),
             written: Cache::builder().max_capacity(100_000).time_to_live(OWN_WRITES).build(),
+            fragments: Fragments::new(second),
             sockets: Sockets::default(),
             stopping,
             deps,
@@ -153,8 +164,9 @@ impl Gate {
 
     /// Options of a read at a server by a viewer (0 for a stranger), which sees what the viewer has written.
     pub async fn read(&self, server_id: u64, viewer_id: u64) -> ReadOptions {
-        let at_least = if viewer_id == 0 { None } else { self.written.get(&viewer_id).await };
-        ReadOptions { at_least: at_least.map(|all| all.to_vec()).unwrap_or_default(), viewer_id, server_id }
+        let written = if viewer_id == 0 { None } else { self.written.get(&viewer_id).await };
+        let at_least = written.map(|written| written.positions.clone()).unwrap_or_default();
+        ReadOptions { at_least, viewer_id, server_id }
     }
 
     /// The context of a command under the caller's key, or under a new one.
@@ -173,8 +185,9 @@ impl Gate {
     /// Notes what an account wrote: its later reads here show it.
     pub async fn remember(&self, account_id: u64, receipt: Option<&CommandReceipt>) {
         let Some(receipt) = receipt.filter(|receipt| !receipt.positions.is_empty()) else { return };
-        let before = self.written.get(&account_id).await.map(|all| all.to_vec()).unwrap_or_default();
-        self.written.insert(account_id, Arc::new(newest(before, &receipt.positions))).await;
+        let before = self.written.get(&account_id).await.map(|written| written.positions.clone());
+        let positions = newest(before.unwrap_or_default(), &receipt.positions);
+        self.written.insert(account_id, Arc::new(Written { positions, at: Instant::now() })).await;
     }
 
     /// The same for what changes a home: also tells the holder of the account's slot, before the caller is answered.
@@ -189,6 +202,11 @@ impl Gate {
             tracing::warn!(code = ?status.code(), "the holder of a slot was not told of a write");
         }
         Ok(())
+    }
+
+    /// When an account last wrote through this process, if it did of late.
+    pub async fn wrote(&self, account_id: u64) -> Option<Instant> {
+        self.written.get(&account_id).await.map(|written| written.at)
     }
 
     /// The key under which a secret may be remembered.

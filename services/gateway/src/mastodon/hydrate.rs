@@ -1,7 +1,8 @@
 //! Gathers what a page needs with one call per kind, and never one per status: accounts, their counts, apps.
 
 use super::entity::account::{self, Account};
-use super::entity::status::{self, Application, Status};
+use super::entity::status::{self, Application, Marks, Status};
+use super::fragments::Fragment;
 use crate::door::caller::Caller;
 use crate::error::Problem;
 use crate::gate::{Gate, ask};
@@ -10,6 +11,7 @@ use p92_proto::identity::v1 as identity;
 use p92_proto::posting::v1 as posting;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Most ids of a call that asks for accounts, for statistics or apps, for posts.
 const ACCOUNTS: usize = 500;
@@ -66,12 +68,14 @@ pub struct Reader<'a> {
     pub caller: &'a Caller,
     pub viewer_id: u64,
     pub options: ReadOptions,
+    /// When it began to read.
+    began: Instant,
 }
 
 impl<'a> Reader<'a> {
     pub async fn new(gate: &'a Gate, caller: &'a Caller, viewer_id: u64) -> Self {
         let options = gate.read_as(caller, viewer_id).await;
-        Self { gate, caller, viewer_id, options }
+        Self { gate, caller, viewer_id, options, began: Instant::now() }
     }
 
     pub fn options(&self) -> Option<ReadOptions> {
@@ -86,7 +90,13 @@ impl<'a> Reader<'a> {
             async move { ask(client.get_posts(request).await) }
         });
         let answers = futures::future::try_join_all(calls).await?;
-        Ok(answers.into_iter().flat_map(|answer| answer.posts).collect())
+        let posts: Vec<_> = answers.into_iter().flat_map(|answer| answer.posts).collect();
+        // What is not there any more is not remembered either.
+        let found: BTreeSet<u64> = posts.iter().map(|post| post.id).collect();
+        for id in ids.iter().filter(|id| !found.contains(id)) {
+            self.gate.fragments.read(self.caller.server.id, *id, self.began);
+        }
+        Ok(posts)
     }
 
     /// One post or boost.
@@ -101,6 +111,7 @@ impl<'a> Reader<'a> {
         let mut apps = BTreeSet::new();
         for post in posts.iter().flat_map(|post| std::iter::once(post).chain(post.boosted.as_deref())) {
             ids.insert(post.author_id);
+            self.gate.fragments.read(self.caller.server.id, post.id, self.began);
             // Apps are known at one server only: those of other servers' members stay unnamed.
             if post.app_id != 0 && post.author_home_id == self.caller.server.id {
                 apps.insert(post.app_id);
@@ -168,6 +179,64 @@ impl<'a> Reader<'a> {
         }
         let cast = self.cast(posts, &[]).await?;
         Ok(posts.iter().filter_map(|post| status::status(post, &cast)).collect())
+    }
+
+    /// The public posts among these ids, and what else the viewer may see, as a JSON array in the order of the ids.
+    ///
+    /// The ids must come from somebody who has judged within the last second that the viewer may see them.
+    pub async fn written(&self, ids: &[u64]) -> Result<String, Problem> {
+        let (fragments, server) = (&self.gate.fragments, self.caller.server.id);
+        let wrote = self.gate.wrote(self.viewer_id).await;
+        let mut known = HashMap::with_capacity(ids.len());
+        for id in ids {
+            let found = fragments.get(server, *id, wrote);
+            if let Some(fragment) = found.filter(|fragment| !fragment.is_by(self.viewer_id)) {
+                known.insert(*id, fragment);
+            }
+        }
+        let missing: Vec<u64> = ids.iter().copied().filter(|id| !known.contains_key(id)).collect();
+        let (marks, statuses) = futures::try_join!(self.marks(&known), self.afresh(&missing))?;
+        let mut out = String::with_capacity(ids.len() * 2_048);
+        for id in ids {
+            out.push(if out.is_empty() { '[' } else { ',' });
+            let before = out.len();
+            if let Some(fragment) = known.get(id) {
+                fragment.write(marks.get(&fragment.marked), &mut out);
+            } else if let Some(status) = statuses.get(id) {
+                out.push_str(&serde_json::to_string(status).map_err(p92_kernel::Failure::internal)?);
+            }
+            if out.len() == before {
+                out.pop();
+            }
+        }
+        out.push_str(if out.is_empty() { "[]" } else { "]" });
+        Ok(out)
+    }
+
+    async fn afresh(&self, ids: &[u64]) -> Result<HashMap<u64, Status>, Problem> {
+        if ids.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let posts = self.posts(ids).await?;
+        let mut out = HashMap::with_capacity(posts.len());
+        for status in self.statuses(&posts).await? {
+            self.gate.fragments.remember(self.caller.server.id, &status, self.began);
+            if let Ok(id) = status.id.parse() {
+                out.insert(id, status);
+            }
+        }
+        Ok(out)
+    }
+
+    /// What the viewer did with the posts that these fragments show.
+    async fn marks(&self, known: &HashMap<u64, Arc<Fragment>>) -> Result<HashMap<u64, Marks>, Problem> {
+        if self.viewer_id == 0 || known.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let post_ids: Vec<u64> = known.values().map(|fragment| fragment.marked).collect();
+        let request = posting::GetMarksRequest { options: self.options(), post_ids: post_ids.clone() };
+        let found = ask(self.gate.deps.posts.clone().get_marks(request).await)?.marks;
+        Ok(post_ids.into_iter().zip(found.iter().map(Marks::from)).collect())
     }
 
     /// One post as a status.

@@ -7,6 +7,7 @@ pub mod apps;
 pub mod assets;
 pub mod empties;
 pub mod entity;
+pub mod fragments;
 pub mod hydrate;
 pub mod instance;
 pub mod key;

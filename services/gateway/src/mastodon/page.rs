@@ -34,7 +34,16 @@ pub fn ends(mut places: impl Iterator<Item = u64>) -> Option<Ends> {
 
 /// A page with its Link header. An empty page leads nowhere.
 pub fn page<T: Serialize>(caller: &Caller, uri: &Uri, ends: Option<Ends>, items: &[T]) -> Response {
-    let mut response = Json(items).into_response();
+    linked(Json(items).into_response(), caller, uri, ends)
+}
+
+/// A page that is written already.
+pub fn written(caller: &Caller, uri: &Uri, ends: Option<Ends>, json: String) -> Response {
+    let headers = [(header::CONTENT_TYPE, "application/json")];
+    linked((headers, json).into_response(), caller, uri, ends)
+}
+
+fn linked(mut response: Response, caller: &Caller, uri: &Uri, ends: Option<Ends>) -> Response {
     let Some(Ends { first, last }) = ends else { return response };
     let kept = kept_query(uri);
     let base = caller.url(uri.path());

@@ -1,7 +1,7 @@
 //! Home, public and tag timelines: timelines says which entries, posting what they are.
 
 use super::hydrate::Reader;
-use super::page::{ends, page, window};
+use super::page::{ends, window, written};
 use super::path::PathWord;
 use crate::door::caller::Caller;
 use crate::error::Problem;
@@ -17,10 +17,10 @@ async fn entries_page(
     uri: &Uri,
     entries: &[timelines::TimelineEntry],
 ) -> Result<Response, Problem> {
+    // Timelines has judged what the viewer may see, so what is public may come from what is at hand.
     let ids: Vec<u64> = entries.iter().map(|entry| entry.id).collect();
-    let posts = if ids.is_empty() { Vec::new() } else { reader.posts(&ids).await? };
-    let shown = reader.statuses(&posts).await?;
-    Ok(page(reader.caller, uri, ends(ids.into_iter()), &shown))
+    let shown = reader.written(&ids).await?;
+    Ok(written(reader.caller, uri, ends(ids.into_iter()), shown))
 }
 
 /// `GET /api/v1/timelines/home`.

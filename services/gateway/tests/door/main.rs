@@ -7,6 +7,7 @@
 mod api;
 mod bad_input;
 mod client;
+mod fragments;
 mod identity;
 mod lists;
 mod live;

@@ -99,6 +99,14 @@ impl post_service_server::PostService for World {
         Ok(Response::new(GetPostsResponse { posts }))
     }
 
+    async fn get_marks(&self, request: Request<GetMarksRequest>) -> Answer<GetMarksResponse> {
+        let request = request.into_inner();
+        let viewer = request.options.unwrap().viewer_id;
+        let state = self.at("get_marks");
+        let marks = |id: &u64| state.seen(viewer, *id).and_then(|post| post.marks).unwrap_or_default();
+        Ok(Response::new(GetMarksResponse { marks: request.post_ids.iter().map(marks).collect() }))
+    }
+
     async fn get_context(&self, request: Request<GetContextRequest>) -> Answer<GetContextResponse> {
         let request = request.into_inner();
         let viewer = request.options.unwrap().viewer_id;

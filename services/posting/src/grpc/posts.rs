@@ -61,6 +61,16 @@ impl PostService for Door {
         answer(read.await)
     }
 
+    async fn get_marks(&self, request: Request<v1::GetMarksRequest>) -> Answer<v1::GetMarksResponse> {
+        let (posts, request) = (&self.0.posts, inner(request));
+        let read = async {
+            at_most(&request.post_ids, 200, "post_ids")?;
+            let options = posts.fresh(request.options).await?;
+            Ok(v1::GetMarksResponse { marks: posts.marks_of(&options, &request.post_ids).await? })
+        };
+        answer(read.await)
+    }
+
     async fn get_context(&self, request: Request<v1::GetContextRequest>) -> Answer<v1::GetContextResponse> {
         let (posts, request) = (&self.0.posts, inner(request));
         let read = async {

@@ -221,20 +221,39 @@ impl Posts {
     }
 
     async fn marks(&self, id: u64, row: &v1::PostRow, viewer: AccountId) -> Result<v1::ViewerMarks, Failure> {
-        let reaction = self.reaction(id, viewer.get()).await?;
-        Ok(v1::ViewerMarks {
-            liked: reaction.like_id != 0,
-            boosted: reaction.boost_id != 0,
-            bookmarked: reaction.bookmark_id != 0,
-            pinned: row.pinned && row.author_id == viewer.get(),
-            boost_id: reaction.boost_id,
-        })
+        let pinned = row.pinned && row.author_id == viewer.get();
+        Ok(v1::ViewerMarks { pinned, ..marks_out(&self.reaction(id, viewer.get()).await?) })
+    }
+
+    /// What the viewer has done with posts, in the order of the ids.
+    pub async fn marks_of(
+        &self,
+        options: &ReadOptions,
+        ids: &[u64],
+    ) -> Result<Vec<v1::ViewerMarks>, Failure> {
+        let keys = ids.iter().map(|id| (tables::id(*id), tables::id(options.viewer_id)));
+        let mut marks = Vec::with_capacity(ids.len());
+        for row in self.reads.get_many(&tables::REACTIONS, keys).await? {
+            let row = row.map(|row| v1::ReactionRow::decode(row.value)).transpose();
+            marks.push(marks_out(&row.map_err(Failure::internal)?.unwrap_or_default()));
+        }
+        Ok(marks)
     }
 
     /// What an account does with a post.
     pub async fn reaction(&self, post: u64, actor: u64) -> Result<v1::ReactionRow, Failure> {
         let row = self.reads.get_message(&tables::REACTIONS, tables::id(post), tables::id(actor)).await?;
         Ok(row.unwrap_or_default())
+    }
+}
+
+fn marks_out(reaction: &v1::ReactionRow) -> v1::ViewerMarks {
+    v1::ViewerMarks {
+        liked: reaction.like_id != 0,
+        boosted: reaction.boost_id != 0,
+        bookmarked: reaction.bookmark_id != 0,
+        pinned: false,
+        boost_id: reaction.boost_id,
     }
 }
 

@@ -52,6 +52,17 @@ pub struct Marks {
     pub filtered: [(); 0],
 }
 
+impl From<&posting::ViewerMarks> for Marks {
+    fn from(marks: &posting::ViewerMarks) -> Self {
+        Self {
+            favourited: marks.liked,
+            reblogged: marks.boosted,
+            bookmarked: marks.bookmarked,
+            ..Self::default()
+        }
+    }
+}
+
 #[derive(Clone, Debug, Serialize)]
 pub struct Application {
     pub name: String,
@@ -127,11 +138,8 @@ pub fn status(post: &posting::Post, cast: &Cast) -> Option<Status> {
     let counts = post.counts.unwrap_or_default();
     let marks = post.marks.unwrap_or_default();
     let mut viewer = (cast.viewer_id != 0).then(|| Marks {
-        favourited: marks.liked,
-        reblogged: marks.boosted,
-        bookmarked: marks.bookmarked,
         pinned: (post.author_id == cast.viewer_id).then_some(marks.pinned || post.pinned),
-        ..Marks::default()
+        ..Marks::from(&marks)
     });
     let mut numbers = (counts.replies, counts.boosts, counts.likes);
     if let Some(inner) = &boosted {
