@@ -102,6 +102,8 @@ pub struct Inner {
     pub hosts: Cache<String, Option<Arc<identity::Server>>>,
     pub tokens: Cache<[u8; 32], Arc<Verified>>,
     pub usage: Cache<u64, Usage>,
+    /// Members that posted within thirty days.
+    pub active: Cache<u64, u64>,
     /// Apps never change, by server and id.
     pub apps: Cache<(u64, u64), Arc<identity::App>>,
     pub sockets: Sockets,
@@ -119,11 +121,10 @@ struct Written {
     at: Instant,
 }
 
-/// How many members a server has, and how many of them posted within thirty days.
+/// How many members and posts a server has.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Usage {
     pub members: u64,
-    pub active_month: u64,
     pub posts: u64,
 }
 
@@ -152,7 +153,8 @@ impl Gate {
             hosts: Cache::builder().max_capacity(10_000).time_to_live(second).build(),
             tokens: brief(100_000).build(),
             apps: Cache::builder().max_capacity(10_000).time_to_live(APPS).build(),
-            usage: Cache::builder().max_capacity(1_000).time_to_live(Duration::from_mins(5)).build(),
+            usage: Cache::builder().max_capacity(1_000).time_to_live(Duration::from_mins(1)).build(),
+            active: Cache::builder().max_capacity(1_000).time_to_live(Duration::from_hours(1)).build(),
             written: Cache::builder().max_capacity(100_000).time_to_live(OWN_WRITES).build(),
             fragments: Fragments::new(second),
             sockets: Sockets::default(),

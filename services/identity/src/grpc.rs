@@ -51,6 +51,7 @@ service!(ServerService {
     close_server: CloseServerRequest => CloseServerResponse,
     get_server: GetServerRequest => GetServerResponse,
     list_servers: ListServersRequest => ListServersResponse,
+    count_members: CountMembersRequest => CountMembersResponse,
 });
 
 service!(AccountService {

@@ -82,6 +82,11 @@ table!(
     CREDENTIALS, "credentials", State, "p92.identity.v1.CredentialRow", "account | → its password's hash"
 );
 table!(
+    /// How many members there are.
+    MEMBER_COUNTS, "member_counts", View, "p92.identity.v1.MemberCountRow",
+    "server | shard → how many members; account | → whether it counts"
+);
+table!(
     /// OAuth apps.
     APPS, "apps", State, "p92.identity.v1.AppRow", "server, client id | → the app"
 );
@@ -125,6 +130,7 @@ pub fn all() -> Vec<&'static Table> {
         &BEGINNINGS,
         &ACTIVITY_PUB,
         &MEMBERS,
+        &MEMBER_COUNTS,
         &UNFINISHED,
         &RELATIONSHIPS,
         &EDGES,
@@ -229,6 +235,18 @@ pub fn stretch_floor(stretch: u64) -> u64 {
 #[must_use]
 pub fn members(home: u64, stretch: u64) -> Bytes {
     Key::new().num(home).num(stretch).build()
+}
+
+/// How many members of a server each shard counts.
+#[must_use]
+pub fn counts_of_members(server: u64) -> Bytes {
+    Key::new().text("server").num(server).build()
+}
+
+/// Whether an account is counted as a member.
+#[must_use]
+pub fn counted(account: u64) -> Bytes {
+    Key::new().text("account").num(account).build()
 }
 
 /// What the owner of a shard must finish.

@@ -9,30 +9,38 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::header;
 use p92_proto::event::v1::ReadOptions;
-use p92_proto::identity::v1::{AccountState, ListAccountsRequest, Server};
+use p92_proto::identity::v1::{AccountState, CountMembersRequest, ListAccountsRequest, Server};
 use p92_proto::posting::v1::{GetAuthorStatsRequest, GetServerStatsRequest};
 use serde_json::{Value, json};
-use std::sync::Arc;
 use std::time::Duration;
 
 const MONTH: Duration = Duration::from_hours(30 * 24);
 
 impl Gate {
-    /// How much the server is used; counted at most every five minutes.
+    /// How large the server is; asked for at most once a minute.
     pub async fn usage_of(&self, server: &Server) -> Result<Usage, Problem> {
-        let count = self.usage.try_get_with(server.id, self.count_usage(server.id));
-        count.await.map_err(|problem: Arc<Problem>| {
-            Problem::new(problem.status, &problem.reason, problem.error.clone())
-        })
+        let asked = self.usage.try_get_with(server.id, self.ask_usage(server.id));
+        asked.await.map_err(|problem| again(&problem))
     }
 
-    /// Walks through the members, since identity keeps no count of them.
-    async fn count_usage(&self, server_id: u64) -> Result<Usage, Problem> {
+    async fn ask_usage(&self, server_id: u64) -> Result<Usage, Problem> {
         let options = Some(ReadOptions { server_id, ..ReadOptions::default() });
-        let request = GetServerStatsRequest { options: options.clone() };
-        let posts = ask(self.deps.posts.clone().get_server_stats(request).await)?.posts;
-        let mut usage = Usage { posts, ..Usage::default() };
-        let mut page_token = String::new();
+        let (mut posts, mut servers) = (self.deps.posts.clone(), self.deps.servers.clone());
+        let posts = posts.get_server_stats(GetServerStatsRequest { options: options.clone() });
+        let members = servers.count_members(CountMembersRequest { options });
+        let (posts, members) = tokio::join!(posts, members);
+        Ok(Usage { members: ask(members)?.members, posts: ask(posts)?.posts })
+    }
+
+    /// How many members posted within thirty days. Walks through them, at most once an hour.
+    pub async fn active_month_of(&self, server: &Server) -> Result<u64, Problem> {
+        let counted = self.active.try_get_with(server.id, self.count_active(server.id));
+        counted.await.map_err(|problem| again(&problem))
+    }
+
+    async fn count_active(&self, server_id: u64) -> Result<u64, Problem> {
+        let options = Some(ReadOptions { server_id, ..ReadOptions::default() });
+        let (mut active, mut page_token) = (0, String::new());
         loop {
             let request = ListAccountsRequest {
                 options: options.clone(),
@@ -44,11 +52,10 @@ impl Gate {
             let answer = ask(self.deps.accounts.clone().list_accounts(request).await)?;
             let ids: Vec<u64> =
                 answer.accounts.iter().filter_map(|one| one.account.as_ref()).map(|one| one.id).collect();
-            usage.members += ids.len() as u64;
-            usage.active_month += self.active_among(&options, ids).await?;
+            active += self.active_among(&options, ids).await?;
             page_token = answer.next_page_token;
             if page_token.is_empty() {
-                return Ok(usage);
+                return Ok(active);
             }
         }
     }
@@ -71,10 +78,15 @@ impl Gate {
     }
 }
 
+/// What several callers waited for failed once, for all of them.
+fn again(problem: &Problem) -> Problem {
+    Problem::new(problem.status, &problem.reason, problem.error.clone())
+}
+
 /// `GET /api/v2/instance`.
 pub async fn v2(State(gate): State<Gate>, caller: Caller) -> Result<Json<Value>, Problem> {
-    let usage = gate.usage_of(&caller.server).await?;
-    Ok(Json(shape::v2(&caller.server, &usage, &gate.config.source_url)))
+    let active_month = gate.active_month_of(&caller.server).await?;
+    Ok(Json(shape::v2(&caller.server, active_month, &gate.config.source_url)))
 }
 
 /// `GET /api/v1/instance`.
@@ -101,6 +113,7 @@ pub async fn nodeinfo_links(caller: Caller) -> Json<Value> {
 
 async fn nodeinfo(gate: &Gate, caller: &Caller, version: &str) -> Result<Response, Problem> {
     let usage = gate.usage_of(&caller.server).await?;
+    let active_month = gate.active_month_of(&caller.server).await?;
     let body = json!({
         "version": version,
         "software": { "name": "p92", "version": env!("CARGO_PKG_VERSION") },
@@ -108,7 +121,7 @@ async fn nodeinfo(gate: &Gate, caller: &Caller, version: &str) -> Result<Respons
         "services": { "inbound": [], "outbound": [] },
         "openRegistrations": shape::registrations(&caller.server),
         "usage": {
-            "users": { "total": usage.members, "activeMonth": usage.active_month },
+            "users": { "total": usage.members, "activeMonth": active_month },
             "localPosts": usage.posts
         },
         "metadata": { "nodeName": caller.server.name, "nodeDescription": caller.server.description }

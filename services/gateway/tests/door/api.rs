@@ -111,6 +111,18 @@ async fn the_server_describes_itself_in_both_versions() {
 }
 
 #[tokio::test]
+async fn members_are_not_walked_through_to_be_counted() {
+    let client = client();
+    for name in ["alice", "ben"] {
+        client.world.member(name, "read");
+    }
+    let v1 = client.get("/api/v1/instance", "").await.ok();
+    assert_eq!(v1["stats"]["user_count"], 2);
+    let calls = client.world.state().calls.clone();
+    assert!(calls.contains(&"count_members") && !calls.contains(&"list_accounts"), "{calls:?}");
+}
+
+#[tokio::test]
 async fn a_status_is_written_shown_edited_and_deleted() {
     let client = client();
     let (_, token) = client.world.member("alice", "read write");

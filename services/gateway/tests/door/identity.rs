@@ -16,6 +16,14 @@ impl server_service_server::ServerService for World {
         let server = self.at("get_server").servers.iter().find(|one| one.web_host == host).cloned();
         Ok(Response::new(GetServerResponse { server: Some(server.ok_or_else(missing)?) }))
     }
+
+    async fn count_members(&self, request: Request<CountMembersRequest>) -> Answer<CountMembersResponse> {
+        let server_id = request.into_inner().options.unwrap().server_id;
+        let state = self.at("count_members");
+        let members = state.accounts.values().filter(|one| one.server_id == server_id).count() as u64;
+        Ok(Response::new(CountMembersResponse { members }))
+    }
+
     absent! {
         create_server(CreateServerRequest) -> CreateServerResponse;
         update_server(UpdateServerRequest) -> UpdateServerResponse;

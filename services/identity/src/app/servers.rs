@@ -5,7 +5,7 @@ use crate::domain::server::{Addresses, Born, Command, Face};
 use crate::domain::{By, Server, host};
 use crate::error::{damaged, unknown_word};
 use crate::state::Names;
-use crate::tables::{self, SERVERS};
+use crate::tables::{self, MEMBER_COUNTS, SERVERS};
 use crate::wire::rows::server_in;
 use crate::wire::server::{policies_in, registration_asked, resource, rules_in};
 use futures::FutureExt as _;
@@ -209,6 +209,31 @@ impl App {
         }
         let next_page_token = page.next.map(|_| (last + 1).to_string()).unwrap_or_default();
         Ok(v1::ListServersResponse { servers, next_page_token })
+    }
+}
+
+impl App {
+    /// How many members a server has, as all shards together count them.
+    pub async fn count_members(
+        &self,
+        request: v1::CountMembersRequest,
+    ) -> Result<v1::CountMembersResponse, Failure> {
+        let options = self.fresh(request.options).await?;
+        let partition = tables::counts_of_members(options.server_id);
+        let (mut members, mut after) = (0, None);
+        loop {
+            let all = Range::all();
+            let scan =
+                self.reads().scan(&MEMBER_COUNTS, partition.clone(), all, Direction::Forward, 1_000, after);
+            let page = scan.await?;
+            for (_, row) in page.rows {
+                members += v1::MemberCountRow::decode(row.value).map_err(Failure::internal)?.members;
+            }
+            match page.next {
+                Some(next) => after = Some(next),
+                None => return Ok(v1::CountMembersResponse { members }),
+            }
+        }
     }
 }
 

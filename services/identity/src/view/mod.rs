@@ -3,6 +3,7 @@
 //! How rows become answers stands in `app`, which also knows the time and may open what is sealed.
 
 pub mod accounts;
+pub mod members;
 pub mod relationships;
 pub mod servers;
 
@@ -20,6 +21,7 @@ pub fn all() -> Vec<Arc<dyn View>> {
         Arc::new(accounts::Beginnings),
         Arc::new(accounts::ActivityPubIds),
         Arc::new(accounts::Members),
+        Arc::new(members::MemberCounts),
         Arc::new(relationships::Relationships),
         Arc::new(relationships::Edges),
         Arc::new(relationships::Counts),

@@ -50,6 +50,53 @@ async fn roles_decide_who_acts_on_whom() {
 }
 
 #[tokio::test]
+async fn members_are_counted_as_they_come_and_go() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut world = World::open(dir.path(), config()).await;
+    let a = world.server("a.example").await;
+    let b = world.server_with("b.example", RegistrationPolicy::Approval, None).await;
+    async fn counted(world: &mut World, server: u64) -> u64 {
+        let request = CountMembersRequest { options: Some(seen_by(server, 0)) };
+        let counted = world.servers.count_members(request).await.unwrap().into_inner().members;
+        // What a walk through all of them gives.
+        let states = vec![AccountState::Active as i32, AccountState::Limited as i32];
+        let list = ListAccountsRequest { options: Some(seen_by(server, 0)), states, ..Default::default() };
+        let listed = world.accounts.list_accounts(list).await.unwrap().into_inner().accounts;
+        assert_eq!(counted, listed.len() as u64);
+        counted
+    }
+    assert_eq!(counted(&mut world, a).await, 0);
+    let (ann, ben) = (world.member(a, "ann").await, world.member(a, "ben").await);
+    assert_eq!(counted(&mut world, a).await, 2);
+    let request = SignUpRequest { reason: "cats".to_owned(), ..world.sign_up_request(b, "eve") };
+    let eve = world.accounts.sign_up(request).await.unwrap().into_inner().account.unwrap().id;
+    assert_eq!((counted(&mut world, a).await, counted(&mut world, b).await), (2, 0), "she waits");
+    let approve = ApproveAccountRequest { context: Some(by(b, 0)), account_id: eve };
+    world.accounts.approve_account(approve).await.unwrap();
+    assert_eq!(counted(&mut world, b).await, 1);
+    let limit = LimitAccountRequest { context: Some(by(a, 0)), account_id: ann };
+    world.accounts.limit_account(limit).await.unwrap();
+    assert_eq!(counted(&mut world, a).await, 2, "the limited are members");
+    // By its home, by the installation, twice; another server's word says nothing.
+    suspend(&mut world, b, 0, ann).await.unwrap();
+    assert_eq!(counted(&mut world, a).await, 2);
+    suspend(&mut world, a, 0, ann).await.unwrap();
+    suspend(&mut world, 0, 0, ann).await.unwrap();
+    assert_eq!(counted(&mut world, a).await, 1);
+    let restore = |scope: u64| RestoreAccountRequest { context: Some(by(scope, 0)), account_id: ann };
+    world.accounts.restore_account(restore(a)).await.unwrap();
+    assert_eq!(counted(&mut world, a).await, 1, "the installation's word still holds");
+    world.accounts.restore_account(restore(0)).await.unwrap();
+    assert_eq!(counted(&mut world, a).await, 2);
+    for account_id in [ben, ann] {
+        let erase = EraseAccountRequest { context: Some(by(0, 0)), account_id, ..Default::default() };
+        world.accounts.erase_account(erase).await.unwrap();
+    }
+    assert_eq!((counted(&mut world, a).await, counted(&mut world, b).await), (0, 1));
+    world.close().await;
+}
+
+#[tokio::test]
 async fn the_suspended_are_not_there_and_come_back() {
     let dir = tempfile::tempdir().unwrap();
     let mut world = World::open(dir.path(), config()).await;

@@ -63,14 +63,14 @@ fn configuration(server: &Server) -> Value {
 
 /// `GET /api/v2/instance`.
 #[must_use]
-pub fn v2(server: &Server, usage: &Usage, source_url: &str) -> Value {
+pub fn v2(server: &Server, active_month: u64, source_url: &str) -> Value {
     json!({
         "domain": server.domain,
         "title": server.name,
         "version": VERSION,
         "source_url": source_url,
         "description": server.description,
-        "usage": { "users": { "active_month": usage.active_month } },
+        "usage": { "users": { "active_month": active_month } },
         "thumbnail": {
             "url": format!("{}/assets/header.png", server.public_url), "blurhash": null, "description": null,
             "versions": {}
