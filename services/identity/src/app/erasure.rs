@@ -82,6 +82,15 @@ impl App {
         Ok(())
     }
 
+    /// Ends what two accounts are to each other if one of them was erased before it began.
+    pub(crate) async fn end_if_erased(&self, from: u64, to: u64, cause: u64) -> Result<(), Failure> {
+        let both = self.accounts(&[from, to]).await?;
+        if both.iter().flatten().any(|account| account.life == Life::Erased) {
+            self.end_relationship(Pair { from, to }, cause).await?;
+        }
+        Ok(())
+    }
+
     async fn end_relationship(&self, pair: Pair, cause: u64) -> Result<(), Failure> {
         let stream = relationship_stream(pair);
         let mut meta = CommandMeta::internal(0, format!("erased/{cause}/{}", stream.key()));

@@ -147,6 +147,116 @@ async fn follows_blocks_and_mutes_end_by_themselves() {
     world.close().await;
 }
 
+/// Waits until nobody follows an account, nor it anybody.
+async fn until_alone(world: &mut World, account: u64) {
+    let alone = async {
+        loop {
+            let mut left = 0;
+            for direction in [FollowDirection::Followers, FollowDirection::Following] {
+                let request = ListFollowEdgesRequest {
+                    account_id: account,
+                    direction: direction as i32,
+                    ..Default::default()
+                };
+                left += world.relations.list_follow_edges(request).await.unwrap().into_inner().edges.len();
+            }
+            if left == 0 {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(20), alone).await.expect("an edge is left behind");
+}
+
+/// A follow that was decided on what an account was before its erasure, and is appended after everything that the
+/// erasure clears was cleared.
+#[tokio::test]
+async fn a_follow_appended_behind_an_erasure_leaves_no_edge() {
+    use futures::FutureExt as _;
+    use p92_eventlog::{CommandMeta, Stream};
+    use p92_identity::domain::Relationship;
+    use p92_identity::domain::account::State;
+    use p92_identity::domain::relationship::{Command, Context, Pair, Party};
+    let dir = tempfile::tempdir().unwrap();
+    let mut world = World::open(dir.path(), config()).await;
+    let server = world.server("a.example").await;
+    let (ann, ben) = (world.member(server, "ann").await, world.member(server, "ben").await);
+    let erase = EraseAccountRequest { context: Some(by(0, 0)), account_id: ann, ..Default::default() };
+    let erased = world.accounts.erase_account(erase).await.unwrap().into_inner();
+    for position in erased.receipt.unwrap().positions {
+        let log = p92_storage::LogKey {
+            service: Service::Identity,
+            shard: p92_kernel::Shard(position.shard as u16),
+        };
+        let mark = p92_eventlog::progress::Mark::reader(&"identity.clearing".into(), log);
+        world.platform.progress.wait(&mark, p92_kernel::Seq(position.seq)).await;
+    }
+    for pair in [Pair { from: ben, to: ann }, Pair { from: ann, to: ben }] {
+        let (low, high) = pair.ordered();
+        let shard = world.platform.shards.of_parts(&[&low.to_be_bytes(), &high.to_be_bytes()]);
+        let stream = Stream::new("relationship", format_args!("{low}-{high}"));
+        let followed = world.identity.runtime().execute(
+            shard,
+            CommandMeta::internal(server, String::new()),
+            move |round| {
+                let stream = stream.clone();
+                async move {
+                    let alive = Party { home: server, state: State::Active, locked: false };
+                    let (now, new_id) = (round.now(), round.next_id().get());
+                    let context = Context { now, new_id, from: alive, to: alive, full: false };
+                    let follow = Command::Follow {
+                        show_boosts: None,
+                        notify: None,
+                        languages: None,
+                        activity_id: None,
+                    };
+                    let loaded = round.load::<Relationship>(&stream).await?;
+                    let events = loaded.state.decide(pair, follow, &context)?;
+                    assert_eq!(events.len(), 1);
+                    round.emit::<Relationship>(&stream, &events).await
+                }
+                .boxed()
+            },
+        );
+        followed.await.unwrap();
+        until_alone(&mut world, ann).await;
+        assert_eq!((world.counts(ann).await, world.counts(ben).await), ((0, 0, 0), (0, 0, 0)));
+    }
+    world.close().await;
+}
+
+/// Whatever order the shards make of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn follows_beside_an_erasure_leave_no_edge() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut world = World::open(dir.path(), config()).await;
+    let server = world.server("a.example").await;
+    let ann = world.member(server, "ann").await;
+    let mut others = Vec::new();
+    for n in 0..30 {
+        others.push(world.member(server, &format!("other{n}")).await);
+    }
+    let follows = others.iter().map(|other| {
+        let mut relations = world.relations.clone();
+        let request =
+            FollowRequest { context: Some(by(server, *other)), account_id: ann, ..Default::default() };
+        tokio::spawn(async move { relations.follow(request).await.is_ok() })
+    });
+    let follows: Vec<_> = follows.collect();
+    let erase = EraseAccountRequest { context: Some(by(0, 0)), account_id: ann, ..Default::default() };
+    world.accounts.erase_account(erase).await.unwrap();
+    for follow in follows {
+        // Done or refused; both may be.
+        let _done = follow.await.unwrap();
+    }
+    until_alone(&mut world, ann).await;
+    for other in others {
+        assert_eq!(world.counts(other).await, (0, 0, 0));
+    }
+    world.close().await;
+}
+
 #[tokio::test]
 async fn erased_members_are_listed_only_if_asked_for() {
     let dir = tempfile::tempdir().unwrap();
