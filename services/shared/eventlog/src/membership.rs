@@ -13,7 +13,7 @@ use bytes::Bytes;
 use p92_kernel::{Clock, Service, Shard, ShardCount, digest};
 use p92_proto::event::v1;
 use p92_storage::{
-    Conditional, Direction, Engine, Key, KeyReader, LogKey, Range, Row, RowKey, Scan, StoreError, Write,
+    Conditional, Direction, Engine, Key, KeyReader, LogKey, Range, Row, RowKey, Scan, StoreError,
 };
 use parking_lot::Mutex;
 use prost::Message;
@@ -53,6 +53,10 @@ impl Away {
     }
 }
 
+/// After how long without a beat a member's row is removed: nobody waits for it any more, and a process that was only
+/// paused makes it anew.
+pub const FORGET_AFTER: Duration = Duration::from_mins(10);
+
 /// What a member saw of another: the last beat, and when it saw it change.
 #[derive(Clone, Copy, Debug)]
 struct Seen {
@@ -72,8 +76,9 @@ pub struct Membership {
     seen: Mutex<HashMap<String, Seen>>,
     beat: Mutex<u64>,
     away: Mutex<BTreeMap<(Service, Shard), Away>>,
-    /// One step at a time: one that began before a slot was given back would take it again.
-    stepping: tokio::sync::Mutex<()>,
+    /// One step at a time: one that began before a slot was given back would take it again. Holds the version of the
+    /// own row.
+    stepping: tokio::sync::Mutex<Option<u64>>,
 }
 
 impl Membership {
@@ -114,7 +119,12 @@ impl Membership {
 
     /// From now on this member wants slots of that service; answers when it has looked for them once.
     pub async fn join(&self, service: Service) -> Result<(), StoreError> {
-        self.services.lock().push(service);
+        {
+            let mut services = self.services.lock();
+            if !services.contains(&service) {
+                services.push(service);
+            }
+        }
         self.step().await
     }
 
@@ -148,7 +158,7 @@ impl Membership {
 
     /// Gives every slot back, and the member row with them.
     pub async fn leave(&self) {
-        let _alone = self.stepping.lock().await;
+        let version = self.stepping.lock().await;
         let held: Vec<_> = self.slots.borrow().iter().map(|(slot, epoch)| (*slot, *epoch)).collect();
         self.slots.send_replace(BTreeMap::new());
         for ((service, shard), epoch) in held {
@@ -157,8 +167,9 @@ impl Membership {
                 tracing::warn!(%service, %shard, %error, "a slot could not be given back; it will be taken");
             }
         }
-        let gone = Write { key: member_key(&self.member), value: None };
-        if let Err(error) = self.engine.write(vec![gone]).await {
+        let Some(version) = *version else { return };
+        // If it is another version, an earlier beat came late; the row will be seen as dead.
+        if let Err(error) = self.engine.compare_and_delete(&member_key(&self.member), version).await {
             tracing::warn!(%error, "the member row could not be removed; it will be seen as dead");
         }
     }
@@ -171,7 +182,7 @@ impl Membership {
 
     /// One beat and one look at the others.
     async fn step(&self) -> Result<(), StoreError> {
-        let _alone = self.stepping.lock().await;
+        let mut version = self.stepping.lock().await;
         let services = self.services.lock().clone();
         let beat = {
             let mut beat = self.beat.lock();
@@ -184,8 +195,7 @@ impl Membership {
             address: String::new(),
             away: self.away(),
         };
-        let write = Write { key: member_key(&self.member), value: Some(row.encode_to_vec().into()) };
-        self.engine.write(vec![write]).await?;
+        self.beat(&row, &mut version).await?;
         let living = self.look().await?;
         for service in services {
             let wanting: Vec<(&String, &v1::MemberRow)> = living
@@ -199,10 +209,55 @@ impl Membership {
         Ok(())
     }
 
-    /// Those that live, as far as this member can tell.
+    /// Writes the own row. Conditionally, since others remove rows so; nobody else ever changes it.
+    async fn beat(&self, row: &v1::MemberRow, version: &mut Option<u64>) -> Result<(), StoreError> {
+        let (key, value) = (member_key(&self.member), Bytes::from(row.encode_to_vec()));
+        loop {
+            match self.engine.compare_and_set(&key, *version, value.clone()).await? {
+                Conditional::Applied => {
+                    *version = Some(version.unwrap_or(0) + 1);
+                    return Ok(());
+                }
+                // A beat before came through without its answer, or somebody took this process for dead.
+                Conditional::Stands(stands) => *version = stands.map(|row| row.stamp),
+            }
+        }
+    }
+
+    /// Those that live, as far as this member can tell. Rows that were silent for very long are removed.
     async fn look(&self) -> Result<BTreeMap<String, v1::MemberRow>, StoreError> {
         let asked = self.clock.monotonic();
-        let scan = Scan {
+        let exclusive = self.engine.capabilities().exclusive;
+        let (mut living, mut forgotten) = (BTreeMap::new(), Vec::new());
+        let rows = self.members().await?;
+        {
+            let mut seen = self.seen.lock();
+            seen.retain(|member, _| rows.iter().any(|(there, ..)| there == member));
+            for (member, stamp, row) in rows {
+                let entry = seen.entry(member.clone()).or_insert(Seen { beat: row.beat, changed: asked });
+                if entry.beat != row.beat {
+                    *entry = Seen { beat: row.beat, changed: asked };
+                }
+                let silent = asked.saturating_sub(entry.changed);
+                if member == self.member || !(exclusive || silent >= DEAD_AFTER) {
+                    living.insert(member, row);
+                } else if silent >= FORGET_AFTER {
+                    forgotten.push((member, stamp));
+                }
+            }
+        }
+        for (member, stamp) in forgotten {
+            // If it beats at this moment, the version is another and it stays.
+            if let Err(error) = self.engine.compare_and_delete(&member_key(&member), stamp).await {
+                tracing::warn!(member, %error, "the row of a dead member could not be removed yet");
+            }
+        }
+        Ok(living)
+    }
+
+    /// Every member row, with its version.
+    async fn members(&self) -> Result<Vec<(String, u64, v1::MemberRow)>, StoreError> {
+        let mut scan = Scan {
             table: tables::MEMBERS.only(),
             partition: members_partition(),
             range: Range::all(),
@@ -210,25 +265,21 @@ impl Membership {
             limit: 1_000,
             after: None,
         };
-        let page = self.engine.scan(&scan).await?;
-        let exclusive = self.engine.capabilities().exclusive;
-        let mut living = BTreeMap::new();
-        let mut seen = self.seen.lock();
-        for (clustering, row) in page.rows {
-            let member = KeyReader::new(&clustering).text();
-            let member = member.map_err(|error| StoreError::Damaged(format!("a member row: {error}")))?;
-            let row = v1::MemberRow::decode(row.value)
-                .map_err(|error| StoreError::Damaged(format!("a member row: {error}")))?;
-            let entry = seen.entry(member.clone()).or_insert(Seen { beat: row.beat, changed: asked });
-            if entry.beat != row.beat {
-                *entry = Seen { beat: row.beat, changed: asked };
+        let damaged = |problem: String| StoreError::Damaged(format!("a member row: {problem}"));
+        let mut rows = Vec::new();
+        loop {
+            let page = self.engine.scan(&scan).await?;
+            for (clustering, row) in page.rows {
+                let member = KeyReader::new(&clustering).text();
+                let member = member.map_err(|error| damaged(error.to_string()))?;
+                let decoded = v1::MemberRow::decode(row.value).map_err(|error| damaged(error.to_string()))?;
+                rows.push((member, row.stamp, decoded));
             }
-            let silent = asked.saturating_sub(entry.changed) >= DEAD_AFTER;
-            if member == self.member || !(exclusive || silent) {
-                living.insert(member, row);
+            match page.next {
+                Some(next) => scan.after = Some(next),
+                None => return Ok(rows),
             }
         }
-        Ok(living)
     }
 
     /// Takes, keeps or hands over one slot.

@@ -115,7 +115,7 @@ pub struct Write {
 pub enum Conditional {
     /// Done by this call, durable.
     Applied,
-    /// Not done; this row stands there (`None`: compare-and-set on a row that does not exist).
+    /// Not done; this row stands there (`None`: compare-and-set or -delete of a row that does not exist).
     Stands(Option<Row>),
 }
 
@@ -244,6 +244,11 @@ pub trait Engine: Send + Sync + std::fmt::Debug + 'static {
         expected: Option<u64>,
         value: Bytes,
     ) -> Result<Conditional, StoreError>;
+
+    /// Deletes the row if its version, the stamp, is `expected`; [`Conditional::Stands`] shows what is there instead. A
+    /// row that is made anew begins with version 1 again: whoever remembers versions of a row that others delete must
+    /// reckon with that.
+    async fn compare_and_delete(&self, key: &RowKey, expected: u64) -> Result<Conditional, StoreError>;
 
     /// Writes rows at a position and moves the checkpoint. The log must be durable up to `to`. Where two readers with
     /// checkpoints of their own write one row, the newer position stands; a delete leaves no position behind.

@@ -117,6 +117,10 @@ impl Engine for Shim {
         self.store.compare_and_set(key, expected, value).await
     }
 
+    async fn compare_and_delete(&self, key: &RowKey, expected: u64) -> Result<Conditional, StoreError> {
+        self.store.compare_and_delete(key, expected).await
+    }
+
     async fn project(&self, batch: ProjectedBatch) -> Result<Projection, StoreError> {
         match self.roll() {
             0..10 => {

@@ -106,6 +106,62 @@ pub async fn no_update_is_lost(engine: Arc<dyn Engine>) -> Verdict {
     same("the count", &row.as_ref().map(|row| (number(&row.value), row.stamp)), &Some((8 * STEPS, 8 * STEPS)))
 }
 
+/// A row goes at its version and at no other; made anew, it begins with version 1.
+pub async fn a_deletion_meets_its_version_only(engine: Arc<dyn Engine>) -> Verdict {
+    let at = key(STATE.only(), b"members", b"one");
+    let beside = key(STATE.only(), b"members", b"one\0");
+    engine.insert_if_absent(&beside, "stays".into()).await?;
+    for version in [0, 1] {
+        let missing = engine.compare_and_delete(&at, version).await?;
+        same("a row that is not there", &missing, &Conditional::Stands(None))?;
+    }
+    engine.compare_and_set(&at, None, "a".into()).await?;
+    engine.compare_and_set(&at, Some(1), "b".into()).await?;
+    let stands = Some(Row { value: "b".into(), stamp: 2 });
+    for wrong in [0, 1, 3] {
+        let answer = engine.compare_and_delete(&at, wrong).await?;
+        same(&format!("version {wrong} of 2"), &answer, &Conditional::Stands(stands.clone()))?;
+        same("it stays", &engine.get(&at).await?, &stands)?;
+    }
+    same("its version", &engine.compare_and_delete(&at, 2).await?, &Conditional::Applied)?;
+    same("gone", &engine.get(&at).await?, &None)?;
+    same("again", &engine.compare_and_delete(&at, 2).await?, &Conditional::Stands(None))?;
+    same("anew", &engine.insert_if_absent(&at, "c".into()).await?, &Conditional::Applied)?;
+    same("as the first", &engine.get(&at).await?, &Some(Row { value: "c".into(), stamp: 1 }))?;
+    let other = engine.get(&beside).await?.map(|row| row.value);
+    same("the row beside", &other, &Some("stays".into()))
+}
+
+/// Of those who change and those who delete one version, one wins; what stands is what he made of it.
+pub async fn one_of_many_who_change_or_delete_wins(engine: Arc<dyn Engine>) -> Verdict {
+    let at = key(STATE.only(), b"members", b"raced");
+    engine.insert_if_absent(&at, "made".into()).await?;
+    let racers: Vec<_> = (0..RACERS)
+        .map(|n| {
+            let (engine, at) = (engine.clone(), at.clone());
+            tokio::spawn(async move {
+                let deletes = n % 2 == 0;
+                let answer = if deletes {
+                    engine.compare_and_delete(&at, 1).await?
+                } else {
+                    engine.compare_and_set(&at, Some(1), Bytes::from(vec![n])).await?
+                };
+                Ok((n, deletes, answer == Conditional::Applied))
+            })
+        })
+        .collect();
+    let mut winners = Vec::new();
+    for racer in racers {
+        let answer: Result<_, Broken> = racer.await?;
+        let (n, deletes, won) = answer?;
+        if won {
+            winners.push(if deletes { None } else { Some(vec![n]) });
+        }
+    }
+    let stands = engine.get(&at).await?.map(|row| row.value.to_vec());
+    same("what stands, and who won", &winners, &vec![stands])
+}
+
 fn number(value: &[u8]) -> u64 {
     value.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
 }

@@ -104,6 +104,8 @@ macro_rules! conformance_cases {
             one_of_many_inserts_wins
             versions_rise_by_one
             no_update_is_lost
+            a_deletion_meets_its_version_only
+            one_of_many_who_change_or_delete_wins
             an_append_is_exact
             a_lost_slot_shows_who_stands
             one_of_many_appends_wins
@@ -142,7 +144,8 @@ macro_rules! conformance_test_each {
 }
 
 pub use conditional::{
-    an_insert_happens_once, no_update_is_lost, one_of_many_inserts_wins, versions_rise_by_one,
+    a_deletion_meets_its_version_only, an_insert_happens_once, no_update_is_lost, one_of_many_inserts_wins,
+    one_of_many_who_change_or_delete_wins, versions_rise_by_one,
 };
 pub use logs::{
     a_lost_slot_shows_who_stands, an_append_is_exact, log_reads_keep_to_their_size,

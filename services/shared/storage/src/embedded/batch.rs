@@ -160,6 +160,18 @@ impl<'a> Batch<'a> {
         Ok(Conditional::Applied)
     }
 
+    /// Compare-and-delete.
+    pub fn compare_and_delete(&mut self, key: &RowKey, expected: u64) -> Result<Conditional, StoreError> {
+        let found = self.find_row(key)?;
+        let row = found.row()?;
+        if row.as_ref().map(|row| row.stamp) != Some(expected) {
+            return Ok(Conditional::Stands(row));
+        }
+        self.stage(found.space, found.key, None);
+        self.sync = true;
+        Ok(Conditional::Applied)
+    }
+
     /// Rows at a position, with the checkpoint. Asks for no sync: the rows are a function of a log whose rows up to
     /// `to` are durable already, which the caller guarantees; if a crash takes them, the checkpoint goes with them.
     pub fn project(&mut self, batch: &ProjectedBatch) -> Result<Projection, StoreError> {

@@ -53,6 +53,11 @@ pub enum Request {
         value: Bytes,
         answer: Answer<Conditional>,
     },
+    CompareAndDelete {
+        key: RowKey,
+        expected: u64,
+        answer: Answer<Conditional>,
+    },
     Project {
         batch: ProjectedBatch,
         answer: Answer<Projection>,
@@ -172,6 +177,9 @@ impl Request {
             Self::CompareAndSet { key, expected, value, answer } => {
                 waiting(answer, batch.compare_and_set(&key, expected, &value))
             }
+            Self::CompareAndDelete { key, expected, answer } => {
+                waiting(answer, batch.compare_and_delete(&key, expected))
+            }
             Self::Project { batch: projected, answer } => waiting(answer, batch.project(&projected)),
             Self::Append { log, row, before, answer } => waiting(answer, batch.append(log, &row, &before)),
         }
@@ -182,7 +190,9 @@ impl Request {
         // Whoever asked may have gone.
         match self {
             Self::Write { answer, .. } => drop(answer.send(Err(error))),
-            Self::Insert { answer, .. } | Self::CompareAndSet { answer, .. } => drop(answer.send(Err(error))),
+            Self::Insert { answer, .. }
+            | Self::CompareAndSet { answer, .. }
+            | Self::CompareAndDelete { answer, .. } => drop(answer.send(Err(error))),
             Self::Project { answer, .. } => drop(answer.send(Err(error))),
             Self::Append { answer, .. } => drop(answer.send(Err(error))),
         }

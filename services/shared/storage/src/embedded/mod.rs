@@ -258,6 +258,11 @@ impl Engine for Embedded {
         self.ask(|answer| Request::CompareAndSet { key, expected, value, answer }).await
     }
 
+    async fn compare_and_delete(&self, key: &RowKey, expected: u64) -> Result<Conditional, StoreError> {
+        let key = key.clone();
+        self.ask(|answer| Request::CompareAndDelete { key, expected, answer }).await
+    }
+
     async fn project(&self, batch: ProjectedBatch) -> Result<Projection, StoreError> {
         self.ask(|answer| Request::Project { batch, answer }).await
     }

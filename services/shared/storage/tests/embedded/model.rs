@@ -30,6 +30,10 @@ enum Step {
         right: bool,
         value: u8,
     },
+    CompareAndDelete {
+        at: At,
+        right: bool,
+    },
     Project {
         right: bool,
         by: u64,
@@ -76,6 +80,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (at(), any::<u8>()).prop_map(|(at, value)| Step::Insert(at, value)),
         4 => (at(), any::<bool>(), any::<u8>())
             .prop_map(|(at, right, value)| Step::CompareAndSet { at, right, value }),
+        2 => (at(), any::<bool>()).prop_map(|(at, right)| Step::CompareAndDelete { at, right }),
         4 => (
             proptest::bool::weighted(0.8),
             0_u64..4,
@@ -152,6 +157,18 @@ async fn take(store: &Embedded, model: &mut Model, step: Step, n: u8) {
             if right {
                 assert_eq!(answer, Conditional::Applied);
                 model.set(at, Some(row(value, version.unwrap_or(0) + 1)));
+            } else {
+                assert_eq!(answer, Conditional::Stands(stands));
+            }
+        }
+        Step::CompareAndDelete { at, right } => {
+            let stands = model.row(at);
+            let version = stands.as_ref().map_or(0, |row| row.stamp);
+            let expected = if right { version } else { version + 7 };
+            let answer = store.compare_and_delete(&key(at), expected).await.unwrap();
+            if right && stands.is_some() {
+                assert_eq!(answer, Conditional::Applied);
+                model.set(at, None);
             } else {
                 assert_eq!(answer, Conditional::Stands(stands));
             }
