@@ -14,6 +14,7 @@
 
 mod drive;
 mod history;
+mod members;
 mod shim;
 #[path = "../log/world.rs"]
 #[allow(dead_code)]
