@@ -39,6 +39,11 @@ pub mod p92 {
             tonic::include_proto!("p92.posting.v1");
         }
     }
+    pub mod ranking {
+        pub mod v1 {
+            tonic::include_proto!("p92.ranking.v1");
+        }
+    }
     pub mod timelines {
         pub mod v1 {
             tonic::include_proto!("p92.timelines.v1");

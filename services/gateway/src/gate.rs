@@ -14,6 +14,7 @@ use p92_kernel::{Clock, Random};
 use p92_proto::event::v1::{CommandContext, CommandReceipt, Position, ReadOptions};
 use p92_proto::identity::v1 as identity;
 use p92_proto::posting::v1 as posting;
+use p92_proto::ranking::v1::ranking_service_client::RankingServiceClient;
 use p92_proto::timelines::v1 as timelines;
 use sha2::{Digest as _, Sha256};
 use std::sync::Arc;
@@ -39,6 +40,7 @@ pub struct Deps {
     pub posts: posting::post_service_client::PostServiceClient<Transport>,
     pub reactions: posting::reaction_service_client::ReactionServiceClient<Transport>,
     pub timelines: timelines::timeline_service_client::TimelineServiceClient<Transport>,
+    pub rankings: RankingServiceClient<Transport>,
     pub notifications: timelines::notification_service_client::NotificationServiceClient<Transport>,
     pub markers: timelines::marker_service_client::MarkerServiceClient<Transport>,
     pub clock: Arc<dyn Clock>,
@@ -51,6 +53,7 @@ impl Deps {
         identity: Transport,
         posting: Transport,
         timelines: Transport,
+        ranking: Transport,
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
     ) -> Self {
@@ -80,6 +83,7 @@ impl Deps {
             posts: PostServiceClient::new(posting.clone()).max_decoding_message_size(THREAD),
             reactions: ReactionServiceClient::new(posting).max_decoding_message_size(THREAD),
             timelines: TimelineServiceClient::new(timelines.clone()),
+            rankings: RankingServiceClient::new(ranking),
             notifications: NotificationServiceClient::new(timelines.clone()),
             markers: MarkerServiceClient::new(timelines),
             clock,

@@ -163,6 +163,7 @@ async fn listen(
         whole.identity.clone(),
         whole.posting.clone(),
         whole.timelines.clone(),
+        whole.ranking.clone(),
         clock,
         random,
     );

@@ -40,6 +40,8 @@ p92_chassis::config! {
         pub timelines: p92_timelines::Config,
         /// What other hosts must get.
         pub delivery: p92_federation_delivery::Config,
+        /// Trends.
+        pub ranking: p92_ranking::Config,
         /// The door.
         pub gateway: p92_gateway::Config,
     }

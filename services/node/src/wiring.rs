@@ -15,6 +15,7 @@ pub struct Whole {
     pub identity: Transport,
     pub posting: Transport,
     pub timelines: Transport,
+    pub ranking: Transport,
     pub operator: Operator,
     /// All internal services, for the socket of the data directory.
     pub routes: tonic::service::Routes,
@@ -37,11 +38,14 @@ pub async fn start(platform: &Arc<Platform>, config: &Config) -> anyhow::Result<
     let timelines = p92_timelines::run(config.timelines.clone(), deps).await?;
     let deps = p92_federation_delivery::Deps { platform: Arc::clone(&platform) };
     let delivery = p92_federation_delivery::run(config.delivery.clone(), deps).await?;
+    let deps = p92_ranking::Deps { platform: Arc::clone(&platform) };
+    let ranking = p92_ranking::run(config.ranking.clone(), deps).await?;
     let runtimes = vec![
         Arc::clone(identity.runtime()),
         Arc::clone(posting.runtime()),
         Arc::clone(timelines.runtime()),
         Arc::clone(delivery.runtime()),
+        Arc::clone(ranking.runtime()),
     ];
     for runtime in &runtimes {
         runtime.ready().await;
@@ -53,18 +57,20 @@ pub async fn start(platform: &Arc<Platform>, config: &Config) -> anyhow::Result<
         posting.grpc_service(),
         timelines.grpc_service(),
         delivery.grpc_service(),
+        ranking.grpc_service(),
     ]);
     Ok(Whole {
         identity: to_identity,
         posting: to_posting,
         timelines: Transport::local(timelines.grpc_service()),
+        ranking: Transport::local(ranking.grpc_service()),
         operator,
         routes,
     })
 }
 
 /// Several sets of routes as one.
-fn merged(parts: [tonic::service::Routes; 4]) -> tonic::service::Routes {
+fn merged(parts: [tonic::service::Routes; 5]) -> tonic::service::Routes {
     let mut router = axum::Router::new();
     for part in parts {
         // Each set answers unknown paths itself; only one may.

@@ -22,6 +22,7 @@ pub mod search;
 pub mod statuses;
 pub mod text;
 pub mod timelines;
+pub mod trends;
 
 use crate::gate::Gate;
 use axum::Router;
@@ -114,6 +115,8 @@ fn timeline_routes() -> Router<Gate> {
         .route("/api/v1/timelines/home", get(timelines::home))
         .route("/api/v1/timelines/public", get(timelines::public))
         .route("/api/v1/timelines/tag/{tag}", get(timelines::tag))
+        .route("/api/v1/trends", get(trends::tags))
+        .route("/api/v1/trends/tags", get(trends::tags))
         .route("/api/v1/notifications", get(n::list))
         .route("/api/v1/notifications/clear", post(n::clear))
         .route("/api/v1/notifications/unread_count", get(n::unread))

@@ -18,4 +18,5 @@ mod public_grpc;
 mod public_grpc_nouns;
 mod public_grpc_watch;
 mod timelines;
+mod trends;
 mod world;

@@ -6,6 +6,8 @@ use p92_kernel::{ErrorCode, Failure};
 use p92_proto::event::v1::{CommandReceipt, Position};
 use p92_proto::identity::v1 as identity;
 use p92_proto::posting::v1 as posting;
+use p92_proto::ranking::v1::TrendingTag;
+use p92_proto::ranking::v1::ranking_service_server::RankingServiceServer;
 use p92_proto::timelines::v1 as timelines;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -51,6 +53,8 @@ pub struct State {
     pub likes: BTreeSet<(u64, u64)>,
     pub keys: HashMap<String, u64>,
     pub notes: Vec<timelines::Notification>,
+    /// What trends on which server.
+    pub trends: BTreeMap<u64, Vec<TrendingTag>>,
     pub markers: BTreeMap<i32, timelines::Marker>,
     /// Names of calls, in their order.
     pub calls: Vec<&'static str>,
@@ -204,10 +208,12 @@ impl World {
         )
         .add_service(timelines::notification_service_server::NotificationServiceServer::new(self.clone()))
         .add_service(timelines::marker_service_server::MarkerServiceServer::new(self.clone()));
+        let of_ranking = tonic::service::Routes::new(RankingServiceServer::new(self.clone()));
         Deps::over(
             Transport::local(of_identity),
             Transport::local(of_posting),
             Transport::local(of_timelines),
+            Transport::local(of_ranking),
             Arc::new(SystemClock::default()),
             Arc::new(SystemRandom),
         )
