@@ -233,8 +233,21 @@ def two_servers(node: Node) -> None:
     except MastodonError:
         pass
     apps_stay_at_home(one, two)
+    trends(one, two, [first, sign_up(one, "dave"), sign_up(one, "erin")], second)
     answer = requests.get(one + "/api/v1/instance", headers={"Host": "unknown.example"}, timeout=10)
     assert answer.status_code == 421, answer.status_code
+
+
+def trends(one: str, two: str, members: list, other: Mastodon) -> None:
+    """A tag of three members trends on their server; on another one, where one person uses it, it does not."""
+    for member in [*members, other]:
+        member.status_post("The water is over the bridge. #Flood")
+    # Computed trends are kept for ten seconds.
+    found = wait_for("a trend", lambda: members[0].trending_tags(), 15)
+    assert [tag.name for tag in found] == ["Flood"], found
+    assert (int(found[0].history[0].uses), int(found[0].history[0].accounts)) == (3, 3), found[0].history
+    assert len(found[0].history) == 7
+    assert other.trending_tags() == []
 
 
 def apps_stay_at_home(one: str, two: str) -> None:

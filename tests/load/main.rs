@@ -105,6 +105,8 @@ async fn measure(args: &Args) -> anyhow::Result<ExitCode> {
     report.step("posts by 64 writers");
     let many = writers::run(&node, &people, writers::MANY, effort).await?;
     report.writers(writers::MANY, &many, &sync);
+    report.step("the same where a sync costs nothing");
+    report.durability(&many, writers::in_memory(args, effort).await?.as_ref());
     report.step("posts on their way into a home, at half load");
     let reach = reach::run(&node, &people, many.per_second / 2.0, effort).await?;
     report.reach(&reach, &sync, trip);

@@ -17,8 +17,13 @@ pub struct Reach {
 }
 
 /// Writes at a steady pace until told to stop; whoever falls behind does not catch up.
-async fn pace(mut client: Client, every: Duration, stop: Arc<AtomicBool>) -> anyhow::Result<()> {
-    let mut ticks = tokio::time::interval(every);
+async fn pace(
+    mut client: Client,
+    first: Instant,
+    every: Duration,
+    stop: Arc<AtomicBool>,
+) -> anyhow::Result<()> {
+    let mut ticks = tokio::time::interval_at(first.into(), every);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     while !stop.load(Ordering::Relaxed) {
         ticks.tick().await;
@@ -33,9 +38,12 @@ pub async fn run(node: &Node, people: &People, beside: f64, effort: Effort) -> a
     let writers = people.writers();
     let every = Duration::from_secs_f64(writers.len() as f64 / beside.max(1.0));
     let mut tasks = Vec::new();
-    for person in writers {
+    // Each in turn: all at once would be a burst and a pause, not a half load.
+    let begin = Instant::now() + Duration::from_millis(500);
+    for (number, person) in (0..).zip(writers) {
         let client = Client::connect(&node.http, &person.token).await?;
-        tasks.push(tokio::spawn(pace(client, every, Arc::clone(&stop))));
+        let first = begin + every * number / u32::try_from(writers.len())?;
+        tasks.push(tokio::spawn(pace(client, first, every, Arc::clone(&stop))));
     }
     let mut took = Vec::new();
     let mut author = Client::connect(&node.http, &people.author()?.token).await?;

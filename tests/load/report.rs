@@ -67,6 +67,14 @@ impl Report {
         self.row(&name("per sync of this disk"), syncs, "posts", None);
     }
 
+    /// What is lost to syncs, beside the same on a file system in memory.
+    pub fn durability(&mut self, synced: &Written, free: Option<&Written>) {
+        let Some(free) = free else { return };
+        self.row("yardstick: 64 writers, where a sync costs nothing", free.per_second, "/s", None);
+        let share = synced.per_second / free.per_second * 100.0;
+        self.put("  share of the yardstick", share, "%", Some((share >= 90.0, "at least 90".to_owned())));
+    }
+
     pub fn reach(&mut self, reach: &Reach, sync: &Sync, trip: Duration) {
         let unit = sync.p50 + trip;
         let times = |time: Duration| time.as_secs_f64() / unit.as_secs_f64();

@@ -2,7 +2,7 @@
 
 use crate::http1::Client;
 use crate::node::{Node, People};
-use crate::{Effort, cpu};
+use crate::{Args, Effort, cpu};
 use std::time::{Duration, Instant};
 
 /// How many write at once in the second figure.
@@ -50,6 +50,16 @@ pub async fn run(node: &Node, people: &People, writers: usize, effort: Effort) -
     }
     runs.sort_by(|a, b| a.per_second.total_cmp(&b.per_second));
     runs.into_iter().nth(effort.runs / 2).ok_or_else(|| anyhow::anyhow!("nothing was run"))
+}
+
+/// The figure of many writers on a file system in memory; `None` where there is none.
+pub async fn in_memory(args: &Args, effort: Effort) -> anyhow::Result<Option<Written>> {
+    let Ok(folder) = tempfile::Builder::new().prefix("p92-load-").tempdir_in("/dev/shm") else {
+        return Ok(None);
+    };
+    let node = Node::start(&args.binary, &folder.path().join("data"))?;
+    let people = People::make(&node, MANY + 2).await?;
+    run(&node, &people, MANY, effort).await.map(Some)
 }
 
 async fn once(node: &Node, people: &People, writers: usize, each: Duration) -> anyhow::Result<Written> {
