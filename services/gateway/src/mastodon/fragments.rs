@@ -1,11 +1,10 @@
 //! Statuses as they are written to apps, remembered for at most a second without what the viewer did with them.
 //!
-//! In: statuses that somebody has just read. Out: the same bytes for the next reader of the same server, with his own
-//! marks put in. It holds nothing but what is for everybody (public and unlisted posts), so whether a viewer may see one is
-//! asked of timelines, not of it. What is read afresh takes the place of what is remembered, so that nobody who reads
+//! In: statuses that somebody has just read, as `entity::status` cuts them. Out: the same bytes for the next reader of the
+//! same server, with his own marks put in. It holds nothing but what is for everybody (public and unlisted posts), so
+//! whether a viewer may see one is asked of timelines, not of it; and it does not know what stands in a status. What is read afresh takes the place of what is remembered, so that nobody who reads
 //! through this process sees something older than before.
 
-use super::entity::status::{Marks, Status};
 use moka::ops::compute::Op;
 use moka::sync::Cache;
 use std::sync::Arc;
@@ -22,10 +21,11 @@ pub struct Fragment {
     /// The post whose marks belong in it: of a boost, what it wraps.
     pub marked: u64,
     /// Who wrote it, and who boosted it.
-    authors: [u64; 2],
+    pub authors: [u64; 2],
     /// For a boost: up to the status that it wraps, and that status, open at its end.
-    wrapped: Option<(String, String)>,
-    rest: String,
+    pub wrapped: Option<(String, String)>,
+    /// What follows, or everything.
+    pub rest: String,
 }
 
 #[derive(Clone, Debug)]
@@ -77,11 +77,9 @@ impl Fragments {
         self.put(server, id, Remembered { began, fragment: None });
     }
 
-    /// Remembers a status, if it is one that everybody may see.
-    pub fn remember(&self, server: u64, status: &Status, began: Instant) {
-        if let (Ok(id), Some(fragment)) = (status.id.parse(), Fragment::of(status)) {
-            self.put(server, id, Remembered { began, fragment: Some(Arc::new(fragment)) });
-        }
+    /// Remembers what a read that began at this moment found.
+    pub fn remember(&self, server: u64, id: u64, fragment: Fragment, began: Instant) {
+        self.put(server, id, Remembered { began, fragment: Some(Arc::new(fragment)) });
     }
 
     fn put(&self, server: u64, id: u64, new: Remembered) {
@@ -93,41 +91,7 @@ impl Fragments {
     }
 }
 
-/// The fields of an object, behind other fields and open at the end.
-fn open(json: &str) -> Option<&str> {
-    json.strip_suffix('}')
-}
-
-fn for_everybody(status: &Status) -> bool {
-    matches!(status.visibility, "public" | "unlisted")
-        && status.text.is_none()
-        && status.reblog.as_deref().is_none_or(for_everybody)
-}
-
 impl Fragment {
-    /// `None` if it is not for everybody, or cannot be written.
-    fn of(status: &Status) -> Option<Self> {
-        if !for_everybody(status) {
-            return None;
-        }
-        let bare = Status { viewer: None, reblog: None, ..status.clone() };
-        let json = serde_json::to_string(&bare).ok()?;
-        let author = bare.account.id.parse().ok()?;
-        let Some(inner) = status.reblog.as_deref() else {
-            let marked = status.id.parse().ok()?;
-            return Some(Self { marked, authors: [author; 2], wrapped: None, rest: open(&json)?.to_owned() });
-        };
-        // Quotes within texts are written as `\"`, so this stands nowhere else.
-        let (before, after) = json.split_once("\"reblog\":null")?;
-        let within = serde_json::to_string(&Status { viewer: None, ..inner.clone() }).ok()?;
-        Some(Self {
-            marked: inner.id.parse().ok()?,
-            authors: [author, inner.account.id.parse().ok()?],
-            wrapped: Some((format!("{before}\"reblog\":"), open(&within)?.to_owned())),
-            rest: open(after)?.to_owned(),
-        })
-    }
-
     /// Whether it shows something that this account wrote, of which it must see more, and at once.
     #[must_use]
     pub fn is_by(&self, account: u64) -> bool {
@@ -139,12 +103,10 @@ impl Fragment {
         self.rest.len() + wrapped
     }
 
-    /// The whole status with the viewer's marks; without any for a stranger.
-    pub fn write(&self, marks: Option<&Marks>, to: &mut String) {
-        let marks = marks.and_then(|marks| serde_json::to_string(marks).ok());
-        let marks = marks.as_deref().and_then(|json| json.strip_prefix('{')).and_then(open);
+    /// The whole status with the viewer's marks, which are fields without an object around; empty for a stranger.
+    pub fn write(&self, marks: &str, to: &mut String) {
         let close = |to: &mut String| {
-            if let Some(marks) = marks {
+            if !marks.is_empty() {
                 to.push(',');
                 to.push_str(marks);
             }

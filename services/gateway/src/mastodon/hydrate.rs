@@ -201,7 +201,7 @@ impl<'a> Reader<'a> {
             out.push(if out.is_empty() { '[' } else { ',' });
             let before = out.len();
             if let Some(fragment) = known.get(id) {
-                fragment.write(marks.get(&fragment.marked), &mut out);
+                fragment.write(marks.get(&fragment.marked).map_or("", String::as_str), &mut out);
             } else if let Some(status) = statuses.get(id) {
                 out.push_str(&serde_json::to_string(status).map_err(p92_kernel::Failure::internal)?);
             }
@@ -220,23 +220,24 @@ impl<'a> Reader<'a> {
         let posts = self.posts(ids).await?;
         let mut out = HashMap::with_capacity(posts.len());
         for status in self.statuses(&posts).await? {
-            self.gate.fragments.remember(self.caller.server.id, &status, self.began);
-            if let Ok(id) = status.id.parse() {
-                out.insert(id, status);
+            let Ok(id) = status.id.parse() else { continue };
+            if let Some(fragment) = status.fragment() {
+                self.gate.fragments.remember(self.caller.server.id, id, fragment, self.began);
             }
+            out.insert(id, status);
         }
         Ok(out)
     }
 
-    /// What the viewer did with the posts that these fragments show.
-    async fn marks(&self, known: &HashMap<u64, Arc<Fragment>>) -> Result<HashMap<u64, Marks>, Problem> {
+    /// What the viewer did with the posts that these fragments show, as fields.
+    async fn marks(&self, known: &HashMap<u64, Arc<Fragment>>) -> Result<HashMap<u64, String>, Problem> {
         if self.viewer_id == 0 || known.is_empty() {
             return Ok(HashMap::new());
         }
         let post_ids: Vec<u64> = known.values().map(|fragment| fragment.marked).collect();
         let request = posting::GetMarksRequest { options: self.options(), post_ids: post_ids.clone() };
         let found = ask(self.gate.deps.posts.clone().get_marks(request).await)?.marks;
-        Ok(post_ids.into_iter().zip(found.iter().map(Marks::from)).collect())
+        Ok(post_ids.into_iter().zip(found.iter().map(|marks| Marks::from(marks).fields())).collect())
     }
 
     /// One post as a status.

@@ -286,6 +286,7 @@ impl ServerService for Directory {
         update_server(UpdateServerRequest) -> UpdateServerResponse;
         close_server(CloseServerRequest) -> CloseServerResponse;
         list_servers(ListServersRequest) -> ListServersResponse;
+        count_members(CountMembersRequest) -> CountMembersResponse;
     }
 }
 

@@ -37,6 +37,14 @@ async fn marks_are_made_once_and_taken_back() {
     let marks = ViewerMarks { liked: true, boosted: true, bookmarked: true, pinned: false, boost_id: boost };
     assert_eq!(post.marks, Some(marks));
     assert_eq!(posting.seen(alice, first).await.unwrap().marks, Some(ViewerMarks::default()));
+    let only = |viewer, post_ids: Vec<u64>| GetMarksRequest { options: options(viewer), post_ids };
+    let told = posting.posts.clone().get_marks(only(bob, vec![7, first, second])).await.unwrap().into_inner();
+    let liked = ViewerMarks { liked: true, ..ViewerMarks::default() };
+    assert_eq!(told.marks, [ViewerMarks::default(), marks, liked], "one for each id, in their order");
+    let told = posting.posts.clone().get_marks(only(alice, vec![first])).await.unwrap().into_inner();
+    assert_eq!(told.marks, [ViewerMarks::default()], "another's marks are not told");
+    let many = posting.posts.clone().get_marks(only(bob, vec![1; 201])).await.unwrap_err();
+    assert_eq!(many.code(), Code::InvalidArgument);
     assert_eq!(likes(&posting, bob).await, [second, first]);
     assert_eq!(bookmarks(&posting, bob).await, [first]);
     let liked_by = ListLikedByRequest { options: options(alice), post_id: first, window: None };

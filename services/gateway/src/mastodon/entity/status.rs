@@ -2,6 +2,7 @@
 
 use super::account::Account;
 use super::{moment, some, some_id};
+use crate::mastodon::fragments::Fragment;
 use crate::mastodon::hydrate::Cast;
 use p92_kernel::Millis;
 use p92_proto::posting::v1 as posting;
@@ -60,6 +61,52 @@ impl From<&posting::ViewerMarks> for Marks {
             bookmarked: marks.bookmarked,
             ..Self::default()
         }
+    }
+}
+
+impl Marks {
+    /// Its fields, to be put into an object.
+    #[must_use]
+    pub fn fields(&self) -> String {
+        let json = serde_json::to_string(self).unwrap_or_default();
+        json.strip_prefix('{').and_then(open).unwrap_or_default().to_owned()
+    }
+}
+
+/// An object without its end.
+fn open(json: &str) -> Option<&str> {
+    json.strip_suffix('}')
+}
+
+impl Status {
+    fn is_for_everybody(&self) -> bool {
+        matches!(self.visibility, "public" | "unlisted")
+            && self.text.is_none()
+            && self.reblog.as_deref().is_none_or(Self::is_for_everybody)
+    }
+
+    /// Its bytes, cut where the viewer's marks belong; `None` if it is not for everybody.
+    #[must_use]
+    pub fn fragment(&self) -> Option<Fragment> {
+        if !self.is_for_everybody() {
+            return None;
+        }
+        let bare = Self { viewer: None, reblog: None, ..self.clone() };
+        let json = serde_json::to_string(&bare).ok()?;
+        let author = bare.account.id.parse().ok()?;
+        let Some(inner) = self.reblog.as_deref() else {
+            let (marked, rest) = (self.id.parse().ok()?, open(&json)?.to_owned());
+            return Some(Fragment { marked, authors: [author; 2], wrapped: None, rest });
+        };
+        // Quotes within texts are written as `\"`, so this stands nowhere else.
+        let (before, after) = json.split_once("\"reblog\":null")?;
+        let within = serde_json::to_string(&Self { viewer: None, ..inner.clone() }).ok()?;
+        Some(Fragment {
+            marked: inner.id.parse().ok()?,
+            authors: [author, inner.account.id.parse().ok()?],
+            wrapped: Some((format!("{before}\"reblog\":"), open(&within)?.to_owned())),
+            rest: open(after)?.to_owned(),
+        })
     }
 }
 
