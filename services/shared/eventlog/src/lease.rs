@@ -10,13 +10,14 @@ use crate::reader::GroupStream;
 use crate::rebuild::{self, Join};
 use crate::rows::{Layers, Rows, readable, to_writes};
 use crate::view::ViewSet;
-use crate::{Poison, Recorded, tables};
+use crate::{Platform, Poison, Recorded, tables};
 use async_trait::async_trait;
 use p92_kernel::{Seq, Service};
-use p92_storage::{LogKey, ProjectedBatch, Projection, StoreError};
+use p92_storage::{LogKey, ProjectedBatch, ProjectedWrite, Projection, RowKey, StoreError};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// An effect of events: a command to a service. Idempotent, with the causing event's id as key.
@@ -52,6 +53,62 @@ pub struct Lease {
     pub log: LogKey,
     pub work: Work,
     pub joining: mpsc::Receiver<Join>,
+}
+
+/// For how long a checkpoint may stay behind groups that left nothing to write. Most groups mean nothing to most readers,
+/// and a row for each of them would cost the store more than the groups themselves.
+const KEEP_WITHIN: Duration = Duration::from_millis(250);
+
+/// The checkpoint as it stands in the store. The reader may be further by groups that left nothing.
+struct Kept {
+    checkpoint: RowKey,
+    stands: Seq,
+    /// When it must be moved; `None` while it stands where the reader is.
+    due: Option<Instant>,
+}
+
+impl Kept {
+    /// The reader came so far. Rows are written at once, and the checkpoint with them.
+    async fn come_to(
+        &mut self,
+        platform: &Platform,
+        to: Seq,
+        writes: Vec<ProjectedWrite>,
+    ) -> Result<(), Wait> {
+        if writes.is_empty() {
+            self.due.get_or_insert_with(|| Instant::now() + KEEP_WITHIN);
+            return Ok(());
+        }
+        self.move_to(platform, to, writes).await
+    }
+
+    /// Moves the checkpoint, with the rows that belong to it.
+    async fn move_to(
+        &mut self,
+        platform: &Platform,
+        to: Seq,
+        writes: Vec<ProjectedWrite>,
+    ) -> Result<(), Wait> {
+        if to > self.stands {
+            let batch = ProjectedBatch { checkpoint: self.checkpoint.clone(), from: self.stands, to, writes };
+            if let Projection::Refused { stands } = platform.engine.project(batch).await?
+                && stands != to
+            {
+                return Err(Wait::Moved(stands));
+            }
+            self.stands = to;
+        }
+        self.due = None;
+        Ok(())
+    }
+
+    /// Waits until the checkpoint must be moved; for ever if it need not.
+    async fn due(&self) {
+        match self.due {
+            Some(due) => tokio::time::sleep_until(due).await,
+            None => std::future::pending().await,
+        }
+    }
 }
 
 /// Why a group was not finished; nothing of it was lost.
@@ -129,30 +186,35 @@ impl Lease {
         let mark = Mark::reader(&self.name, self.log);
         platform.progress.reached(&mark, at);
         let mut groups = GroupStream::new(platform, self.log, at);
+        let mut kept = Kept { checkpoint, stands: at, due: None };
         loop {
-            let from = groups.at();
             let group = tokio::select! {
                 biased;
                 Some(join) = self.joining.recv() => {
-                    rebuild::join(&self.shared, self.log, from, join).await;
+                    kept.move_to(platform, groups.at(), Vec::new()).await?;
+                    rebuild::join(&self.shared, self.log, groups.at(), join).await;
+                    continue;
+                }
+                () = kept.due() => {
+                    kept.move_to(platform, groups.at(), Vec::new()).await?;
                     continue;
                 }
                 group = groups.next() => group?,
             };
             let to = group.last_seq();
-            let rows = match &self.work {
-                Work::Views(views) => self.project(views, &group, &mut quarantine).await?,
-                Work::Effects(consumer) => {
-                    self.effects(&**consumer, &group, &mut quarantine).await?;
-                    Overlay::default()
+            match &self.work {
+                Work::Views(views) => {
+                    let rows = self.project(views, &group, &mut quarantine).await?;
+                    let writes = to_writes(&rows, &self.shared.view_states, self.log);
+                    kept.come_to(platform, to, writes).await?;
                 }
-            };
-            let writes = to_writes(&rows, &self.shared.view_states, self.log);
-            let batch = ProjectedBatch { checkpoint: checkpoint.clone(), from, to, writes };
-            if let Projection::Refused { stands } = platform.engine.project(batch).await?
-                && stands != to
-            {
-                return Err(Wait::Moved(stands));
+                Work::Effects(consumer) => {
+                    if self.effects(&**consumer, &group, &mut quarantine).await? {
+                        kept.move_to(platform, to, Vec::new()).await?;
+                    } else {
+                        kept.come_to(platform, to, Vec::new()).await?;
+                    }
+                }
             }
             platform.progress.reached(&mark, to);
             let head = platform.progress.at(&Mark::applied(self.log));
@@ -207,13 +269,16 @@ impl Lease {
         Ok(out)
     }
 
+    /// Whether anything of the group mattered.
     async fn effects(
         &self,
         consumer: &dyn Consumer,
         group: &Group,
         quarantine: &mut Quarantine,
-    ) -> Result<(), Wait> {
+    ) -> Result<bool, Wait> {
+        let mut mattered = false;
         for event in group.events.iter().filter(|event| consumer.wants(event.event_type())) {
+            mattered = true;
             if quarantine.holds(event) {
                 self.put_aside(quarantine, event, "").await?;
                 continue;
@@ -236,7 +301,7 @@ impl Lease {
                 }
             }
         }
-        Ok(())
+        Ok(mattered)
     }
 
     async fn put_aside(

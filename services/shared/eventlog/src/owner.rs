@@ -385,7 +385,8 @@ pub async fn finish(shared: &Shared, rowed: &Rowed) -> Result<(), StoreError> {
         }
     }
     shared.metrics.group(rowed.log, rowed.events);
-    shared.platform.progress.reached(&Mark::applied(rowed.log), to);
+    // The hint first: a reader that is woken by the head and finds no hint reads the log.
     shared.platform.bus.publish(rowed.log, rowed.body.clone());
+    shared.platform.progress.reached(&Mark::applied(rowed.log), to);
     Ok(())
 }
