@@ -19,6 +19,7 @@ storeCertificate: P92_STORE__CQL__TLS__CERTIFICATE_PATH
 storeKey: P92_STORE__CQL__TLS__KEY_PATH
 busKind: P92_BUS__KIND
 busUrl: P92_BUS__URL
+busNkey: P92_BUS__NKEY_PATH
 busCredentials: P92_BUS__CREDENTIALS_PATH
 busAuthority: P92_BUS__TLS__AUTHORITY_PATH
 busCertificate: P92_BUS__TLS__CERTIFICATE_PATH
@@ -138,7 +139,7 @@ gateway: [identity, posting, timelines, ranking]
 - name: {{ $n.busUrl }}
   value: {{ .url | quote }}
 {{- if .credentials.existingSecret }}
-- name: {{ $n.busCredentials }}
+- name: {{ if eq .credentials.kind "nkey" }}{{ $n.busNkey }}{{ else }}{{ $n.busCredentials }}{{ end }}
   value: /etc/p92/bus/{{ $.role }}{{ .credentials.keySuffix }}
 {{- end }}
 {{- if .tls.existingSecret }}
