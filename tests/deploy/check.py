@@ -200,7 +200,8 @@ def watch(text: str, binary: str) -> None:
         path.write_text(yaml.safe_dump({"groups": [{"name": "dashboards", "rules": group}]}))
         done = subprocess.run(["promtool", "check", "rules", "--lint=none", str(path)], capture_output=True, text=True, check=False)
         say(f"expressions of dashboards, {what}", [] if (done.returncode == 0) == right else [done.stdout + done.stderr], len(expressions), "expressions")
-    settings.absent("runbooks name", metrics.commands(binary))
+    problems = settings.absent(binary, "runbooks name", metrics.commands(binary))
+    say("commands of runbooks", problems, len(list(folder.glob("*.md"))), "runbooks")
 
 
 def main() -> None:
@@ -219,8 +220,13 @@ def main() -> None:
     binary = os.environ["P92_BIN"]
     say("settings of the embedded pod and container", settings.embedded(binary, all_of, composed.load()), len(all_of), "renderings")
     say("settings of the cluster", settings.cluster(binary, all_of, composed.load()), len(all_of), "renderings")
-    settings.absent("chart and compose call", settings.calls(binary))
-    watch(settings.text(metrics_at) if metrics_at else metrics.scrape(), binary)
+    say("commands of chart and compose", settings.absent(binary, "chart and compose call", settings.calls(binary)), len(settings.COMMANDS), "commands")
+    if metrics_at:
+        watch(settings.text(metrics_at), binary)
+    else:
+        text, unanswered = metrics.scrape()
+        say("probes of the chart", settings.absent(binary, "the chart asks for", unanswered), 3, "probes")
+        watch(text, binary)
     print(f"{len(wrong)} wrong" if wrong else "all in order")
     sys.exit(1 if wrong else 0)
 

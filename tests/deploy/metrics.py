@@ -11,6 +11,8 @@ import urllib.request
 
 import yaml
 
+import settings
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
 NAME = re.compile(r"\bp92_[a-z0-9_]+")
@@ -129,8 +131,8 @@ def commands(binary: str):
                 yield f"{path.name}: p92 {words}"
 
 
-def scrape() -> str:
-    """Metrics of a server that was started for it and used a little."""
+def scrape():
+    """Metrics of a server that was started for it and used a little, and the probes that it does not answer."""
     sys.path.insert(0, str(ROOT / "tests" / "client"))
     import node
 
@@ -142,6 +144,6 @@ def scrape() -> str:
             node.call(f"{server.url}/api/v1/timelines/home", token)
             node.call(f"{server.url}/api/v1/trends/tags")
             with urllib.request.urlopen(f"http://{server.ready['ops']}/metrics") as answer:
-                return answer.read().decode()
+                return answer.read().decode(), list(settings.probed(server.ready["ops"]))
         finally:
             server.stop()

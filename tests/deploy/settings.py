@@ -84,7 +84,26 @@ def calls(binary: str):
             yield f"p92 {command}"
 
 
-def absent(who: str, commands) -> None:
-    commands = sorted(set(commands))
-    if commands:
-        print(f"       ABSENT in this binary, and {who}: {', '.join(commands)}")
+def probed(address: str):
+    """What the operators' listener answers to the probes that a kubelet sends: gRPC's health protocol in the clear."""
+    for service in ("startup", "readiness", "liveness"):
+        message = b"\x0a" + bytes([len(service)]) + service.encode()
+        frame = b"\x00" + len(message).to_bytes(4, "big") + message
+        done = subprocess.run(
+            ["curl", "--silent", "--max-time", "10", "--http2-prior-knowledge", "--header", "content-type: application/grpc"]
+            + ["--header", "te: trailers", "--data-binary", "@-", f"http://{address}/grpc.health.v1.Health/Check"],
+            input=frame, capture_output=True, check=False,
+        )
+        # One message, whose first field says SERVING.
+        if done.stdout != b"\x00\x00\x00\x00\x02\x08\x01":
+            yield f"gRPC probe {service}"
+
+
+def absent(binary: str, who: str, things) -> list:
+    """What this binary does not have: an error once it runs clusters, until then said aloud."""
+    things = sorted(set(things))
+    if things and knows_cluster(binary):
+        return [f"{who}: {thing}" for thing in things]
+    if things:
+        print(f"       ABSENT in this binary, and {who}: {', '.join(things)}")
+    return []
