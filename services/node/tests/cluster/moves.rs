@@ -2,6 +2,11 @@
 
 use crate::world::{Installation, Replica, shard_of, spread, within};
 use p92_node::role::Role;
+use p92_proto::identity::v1::EraseAccountRequest;
+use p92_proto::identity::v1::account_service_client::AccountServiceClient;
+use p92_proto::posting::v1 as posting;
+use p92_proto::posting::v1::post_service_client::PostServiceClient;
+use p92_proto::posting::v1::reaction_service_client::ReactionServiceClient;
 use p92_proto::timelines::v1 as timelines;
 use p92_proto::timelines::v1::timeline_service_client::TimelineServiceClient;
 use p92_proto::timelines::v1::watch_home_response::Change;
@@ -83,6 +88,36 @@ async fn a_replica_that_vanishes_is_waited_for_and_then_replaced() {
     let after = within(all.publish(other.transport(), authors[0], "after")).await.unwrap().0;
     assert!(after > before);
     assert_eq!(other.holds().len(), usize::from(crate::world::SHARDS));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_ends_with_an_account_ends_in_shards_of_every_replica() {
+    let mut all = Installation::new();
+    let ([one, other], identity, authors) = two_of_posting(&mut all).await;
+    // Each replica holds a post that the other's author likes.
+    let mut posts = Vec::new();
+    for author in &authors {
+        posts.push(all.publish(one.transport(), *author, "to be liked").await.unwrap().0);
+    }
+    let (gone, stays) = (authors[0], authors[1]);
+    let like = posting::LikeRequest { context: all.context(gone), post_id: posts[1], ..Default::default() };
+    ReactionServiceClient::new(other.transport()).like(like).await.unwrap();
+    let mut reader = PostServiceClient::new(one.transport());
+    let mut read = async |post| {
+        let request = posting::GetPostRequest { options: all.options(stays), post_id: post };
+        reader.get_post(request).await.map(|answer| answer.into_inner().post.unwrap())
+    };
+    assert_eq!(read(posts[1]).await.unwrap().counts.unwrap().likes, 1);
+    let erase =
+        EraseAccountRequest { context: all.context(0), account_id: gone, ..EraseAccountRequest::default() };
+    AccountServiceClient::new(identity.transport()).erase_account(erase).await.unwrap();
+    let ended = async {
+        // His post is no longer shown, and his like in the other replica's shard has ended.
+        while read(posts[0]).await.is_ok() || read(posts[1]).await.unwrap().counts.unwrap().likes != 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    within(ended).await;
 }
 
 /// What a watch on a home tells: ids of posts, and the cursor behind each.

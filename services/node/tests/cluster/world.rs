@@ -52,6 +52,7 @@ pub struct Replica {
     pub platform: Arc<Platform>,
     pub runtime: Arc<Runtime>,
     stop: CancellationToken,
+    listening: Option<tokio::task::JoinHandle<()>>,
     process: Option<tokio::runtime::Runtime>,
 }
 
@@ -96,11 +97,12 @@ impl Installation {
             let platform = Platform::start_at(parts, address.clone());
             let ways = Ways::of(role, &config, None).unwrap();
             let one = start_one(role, &platform, &config, &ways).await.unwrap();
-            tokio::spawn(internal(listener, one.routes, ways.others, None, ended));
-            (address, platform, one.runtime)
+            let listening = tokio::spawn(internal(listener, one.routes, ways.others, None, ended));
+            (address, platform, one.runtime, listening)
         });
-        let (address, platform, runtime) = started.await.unwrap();
-        Replica { role, address, platform, runtime, stop, process: Some(process) }
+        let (address, platform, runtime, listening) = started.await.unwrap();
+        let (listening, process) = (Some(listening), Some(process));
+        Replica { role, address, platform, runtime, stop, listening, process }
     }
 
     /// Where whoever starts from now on finds a service.
@@ -209,10 +211,12 @@ impl Replica {
     /// Stops as a process does that gets SIGTERM: hands over while it passes on, then stops listening, then leaves.
     pub async fn stop(mut self) {
         let (platform, stop) = (Arc::clone(&self.platform), self.stop.clone());
-        let process = self.process.take().unwrap();
+        let (process, listening) = (self.process.take().unwrap(), self.listening.take().unwrap());
         let left = process.spawn(async move {
             platform.membership.retire().await.unwrap();
             stop.cancel();
+            // Whatever is under way is answered first.
+            listening.await.unwrap();
             platform.stop().await;
         });
         within(left).await.unwrap();
