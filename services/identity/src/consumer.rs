@@ -8,8 +8,10 @@
 //! It listens to no other service. The commands that wrote these events have usually done it already.
 
 use crate::app::App;
+use crate::app::erasure::Ending;
 use crate::domain::Relationship;
 use async_trait::async_trait;
+use p92_chassis::Transport;
 use p92_eventlog::{Aggregate, ConsumeError, Consumer, Poison, Recorded};
 use p92_kernel::{ErrorCode, Failure, Service};
 use p92_proto::identity::v1;
@@ -20,31 +22,32 @@ use std::time::Duration;
 #[derive(Debug, Default)]
 pub struct Clearing {
     /// The app, once it is there: readers begin before it.
-    app: OnceLock<Weak<App>>,
+    app: OnceLock<(Weak<App>, Ending)>,
 }
 
 impl Clearing {
-    /// From now on events have effects.
-    pub fn begin(&self, app: &Arc<App>) {
+    /// From now on events have effects, some of them in shards that other replicas hold: `own` leads to all of them.
+    pub fn begin(&self, app: &Arc<App>, own: Transport) {
         // Set once, by `start`; a second one would be the same.
-        let _ = self.app.set(Arc::downgrade(app));
+        let _ = self.app.set((Arc::downgrade(app), Ending::new(own)));
     }
 
-    fn app(&self) -> Result<Arc<App>, Failure> {
-        self.app.get().and_then(Weak::upgrade).ok_or_else(|| {
+    fn app(&self) -> Result<(Arc<App>, &Ending), Failure> {
+        let begun = self.app.get().and_then(|(app, ending)| Some((app.upgrade()?, ending)));
+        begun.ok_or_else(|| {
             Failure::unavailable("STARTING", "The service is starting.", Duration::from_millis(100))
         })
     }
 
     async fn clear(&self, event: &Recorded) -> Result<(), ConsumeError> {
-        let app = self.app()?;
+        let (app, ending) = self.app()?;
         if event.is::<v1::AccountErased>() {
             let erased: v1::AccountErased = event.decode()?;
             app.bury(erased.account_id).await?;
-            return Ok(app.end_relationships(erased.account_id, event.event.event_id).await?);
+            return Ok(app.end_relationships(ending, erased.account_id, event.event.event_id).await?);
         }
         if let Some((from, to)) = begun(event)? {
-            return Ok(app.end_if_erased(from, to, event.event.event_id).await?);
+            return Ok(app.end_if_erased(ending, from, to, event.event.event_id).await?);
         }
         let changed: v1::PasswordChanged = event.decode()?;
         let (account, at) = (changed.account_id, event.time().0);

@@ -6,6 +6,7 @@ use p92_proto::identity::v1;
 use p92_proto::identity::v1::account_service_server::{AccountService, AccountServiceServer};
 use p92_proto::identity::v1::app_service_server::{AppService, AppServiceServer};
 use p92_proto::identity::v1::credential_service_server::{CredentialService, CredentialServiceServer};
+use p92_proto::identity::v1::ending_service_server::{EndingService, EndingServiceServer};
 use p92_proto::identity::v1::relationship_service_server::{RelationshipService, RelationshipServiceServer};
 use p92_proto::identity::v1::server_service_server::{ServerService, ServerServiceServer};
 use p92_proto::identity::v1::token_service_server::{TokenService, TokenServiceServer};
@@ -25,7 +26,8 @@ pub fn routes(app: &Arc<App>) -> Routes {
         .add_service(RelationshipServiceServer::new(grpc.clone()))
         .add_service(CredentialServiceServer::new(grpc.clone()))
         .add_service(AppServiceServer::new(grpc.clone()))
-        .add_service(TokenServiceServer::new(grpc))
+        .add_service(TokenServiceServer::new(grpc.clone()))
+        .add_service(EndingServiceServer::new(grpc))
 }
 
 /// Each call of a service is the app's method of the same name.
@@ -96,6 +98,10 @@ service!(RelationshipService {
     list_follow_edges: ListFollowEdgesRequest => ListFollowEdgesResponse,
     list_restrictions: ListRestrictionsRequest => ListRestrictionsResponse,
     check_interactions: CheckInteractionsRequest => CheckInteractionsResponse,
+});
+
+service!(EndingService {
+    end_relationship: EndRelationshipRequest => EndRelationshipResponse,
 });
 
 service!(CredentialService {

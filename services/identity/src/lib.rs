@@ -33,6 +33,8 @@ pub use config::Config;
 use consumer::Clearing;
 use credentials::{BadHashing, Hasher};
 use metrics::Metrics;
+use p92_chassis::Transport;
+use p92_chassis::transport::{Others, PassOn};
 use p92_eventlog::{Platform, Runtime, Spec};
 use p92_kernel::Service;
 use p92_storage::{StoreError, Table};
@@ -70,6 +72,11 @@ pub fn tables() -> Vec<&'static Table> {
 
 /// Starts identity in this process. It ends when the platform stops.
 pub async fn start(deps: Deps) -> Result<Identity, StartError> {
+    start_among(deps, Others::default()).await
+}
+
+/// The same among other replicas.
+pub async fn start_among(deps: Deps, others: Others) -> Result<Identity, StartError> {
     let Deps { platform, config } = deps;
     let hasher = Hasher::new(&config.hashing, Arc::clone(&platform.random))?;
     let clearing = Arc::new(Clearing::default());
@@ -82,7 +89,7 @@ pub async fn start(deps: Deps) -> Result<Identity, StartError> {
     let state =
         State::new(Arc::clone(&platform.engine), Arc::clone(&platform.clock), Arc::clone(&platform.random));
     let app = Arc::new(App { runtime, state, hasher, config, metrics: Metrics::default() });
-    clearing.begin(&app);
+    clearing.begin(&app, Transport::local(PassOn::new(grpc::routes(&app), others)));
     platform.tasks.spawn(tending::tend(Arc::downgrade(&app), platform.stopping.clone()));
     // Somebody must hold the app while the process runs, or events would wait for effects in vain.
     let (held, stopping) = (Arc::clone(&app), platform.stopping.clone());

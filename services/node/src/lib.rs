@@ -8,14 +8,20 @@
 //! | `cli` | commands |
 //! | `settings` | what may be set, and from where |
 //! | `wiring` | services and the transports between them |
-//! | `serve` | the whole in one process, from start to stop |
+//! | `role` | what one process is |
+//! | `backing` | the store and the bus under everything |
+//! | `serve` | a process, from start to stop: the whole, one service, the door |
 //! | `operator` | the operator API |
+//! | `reach` | the way of commands to the server that they are for |
 //! | `socket` | the way in for commands of this machine |
 //! | `ops` | `p92 health` |
 
+pub mod backing;
 pub mod cli;
 pub mod operator;
 pub mod ops;
+pub mod reach;
+pub mod role;
 pub mod serve;
 pub mod settings;
 pub mod socket;

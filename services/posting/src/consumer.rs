@@ -2,6 +2,7 @@
 //! others did with it. Each effect can be done again from its beginning.
 
 use crate::app::App;
+use crate::app::clean::Ending;
 use async_trait::async_trait;
 use p92_eventlog::{ConsumeError, Consumer, Recorded};
 use p92_kernel::{AccountId, PostId, Service};
@@ -9,10 +10,11 @@ use p92_proto::identity::v1::AccountErased;
 use p92_proto::posting::v1::PostDeleted;
 use std::sync::{Arc, OnceLock};
 
-/// The app, once the runtime that it needs has started. Readers begin before that is known.
-pub type Later = Arc<OnceLock<App>>;
+/// The app, once the runtime that it needs has started, and the way to whichever replica holds a shard. Readers begin
+/// before that is known.
+pub type Later = Arc<OnceLock<(App, Ending)>>;
 
-fn started(app: &Later) -> Result<&App, ConsumeError> {
+fn started(app: &Later) -> Result<&(App, Ending), ConsumeError> {
     app.get().ok_or_else(|| ConsumeError::Wait(p92_eventlog::error::not_here()))
 }
 
@@ -38,7 +40,8 @@ impl Consumer for Erasure {
         let erased: AccountErased = event.decode()?;
         let account = AccountId::new(erased.account_id)
             .ok_or_else(|| event.unreadable(format!("{} is no account", erased.account_id)))?;
-        Ok(started(&self.0)?.erase(account, event.event.event_id).await?)
+        let (app, ending) = started(&self.0)?;
+        Ok(app.erase(ending, account, event.event.event_id).await?)
     }
 }
 
@@ -64,6 +67,7 @@ impl Consumer for Clearing {
         let deleted: PostDeleted = event.decode()?;
         let post = PostId::new(deleted.post_id)
             .ok_or_else(|| event.unreadable(format!("{} is no post", deleted.post_id)))?;
-        Ok(started(&self.0)?.clear(post, event.event.event_id).await?)
+        let (app, ending) = started(&self.0)?;
+        Ok(app.clear(ending, post, event.event.event_id).await?)
     }
 }

@@ -27,10 +27,13 @@ mod wire;
 pub use config::Config;
 
 use app::App;
+use app::clean::Ending;
 use grpc::Door;
 use p92_chassis::Transport;
+use p92_chassis::transport::{Others, PassOn};
 use p92_eventlog::{Platform, Runtime, Spec};
 use p92_kernel::Service;
+use p92_proto::posting::v1::ending_service_server::EndingServiceServer;
 use p92_proto::posting::v1::post_service_server::PostServiceServer;
 use p92_proto::posting::v1::reaction_service_server::ReactionServiceServer;
 use p92_storage::StoreError;
@@ -54,6 +57,11 @@ pub struct Posting {
 
 /// Starts posting: its log, its readers, its answers.
 pub async fn run(config: Config, deps: Deps) -> Result<Posting, StoreError> {
+    run_among(config, deps, Others::default()).await
+}
+
+/// The same among other replicas.
+pub async fn run_among(config: Config, deps: Deps, others: Others) -> Result<Posting, StoreError> {
     let later = Arc::new(OnceLock::new());
     let spec = Spec {
         service: Service::Posting,
@@ -70,9 +78,11 @@ pub async fn run(config: Config, deps: Deps) -> Result<Posting, StoreError> {
         identity: Identity::new(&deps.identity),
     };
     let app = App { runtime, posts, config, metrics: metrics::Metrics::new() };
+    let posting = Posting { app: app.clone() };
+    let own = Transport::local(PassOn::new(posting.grpc_service(), others));
     // The readers have waited for this; nobody else sets it.
-    let _ = later.set(app.clone());
-    Ok(Posting { app })
+    let _ = later.set((app, Ending::new(own)));
+    Ok(posting)
 }
 
 impl Posting {
@@ -81,7 +91,8 @@ impl Posting {
     pub fn grpc_service(&self) -> tonic::service::Routes {
         let door = Door(self.app.clone());
         tonic::service::Routes::new(PostServiceServer::new(door.clone()))
-            .add_service(ReactionServiceServer::new(door))
+            .add_service(ReactionServiceServer::new(door.clone()))
+            .add_service(EndingServiceServer::new(door))
     }
 
     /// The log of posting in this process.

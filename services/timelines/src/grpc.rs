@@ -126,8 +126,8 @@ impl TimelineService for Grpc {
         request: Request<proto::NoteOwnWriteRequest>,
     ) -> Result<Response<proto::NoteOwnWriteResponse>, Status> {
         let request = request.into_inner();
-        self.0.note_own_write(request.viewer_id, request.positions);
-        Ok(Response::new(proto::NoteOwnWriteResponse {}))
+        let noted = self.0.note_own_write(request.viewer_id, request.positions);
+        answer(noted.map(|()| proto::NoteOwnWriteResponse {}))
     }
 }
 

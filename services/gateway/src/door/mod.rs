@@ -14,6 +14,8 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use caller::Caller;
 use http::{HeaderMap, Uri, header};
+use p92_chassis::transport::route;
+use p92_kernel::Id;
 use std::net::{IpAddr, SocketAddr};
 
 /// The middleware in front of everything.
@@ -32,8 +34,13 @@ pub async fn enter(State(gate): State<Gate>, mut request: Request, next: Next) -
             return response;
         }
     };
+    // What somebody asks is most likely about what is his.
+    let about = caller.token.as_ref().and_then(|verified| Id::new(verified.token.account_id)).map(Id::shard);
     request.extensions_mut().insert(caller);
-    let mut response = next.run(request).await;
+    let mut response = match about {
+        Some(shard) => route::about(shard, next.run(request)).await,
+        None => next.run(request).await,
+    };
     standing.write(response.headers_mut(), gate.deps.clock.now());
     response
 }

@@ -9,9 +9,12 @@ use crate::domain::relationship::{self, Pair, Party};
 use crate::domain::{By, Relationship};
 use crate::tables::{self, BUCKETS, RELATIONSHIPS};
 use futures::FutureExt as _;
+use p92_chassis::Transport;
+use p92_chassis::status::from_status;
 use p92_eventlog::{CommandMeta, Stream};
 use p92_kernel::{ErrorCode, Failure, Service, Shard};
 use p92_proto::identity::v1;
+use p92_proto::identity::v1::ending_service_client::EndingServiceClient;
 use p92_storage::{Direction, KeyReader, Range};
 
 impl App {
@@ -59,8 +62,13 @@ impl App {
         self.state.revoke_all(id, up_to_ms, kept_session).await
     }
 
-    /// Ends every follow, block and mute of an erased account.
-    pub(crate) async fn end_relationships(&self, id: u64, cause: u64) -> Result<(), Failure> {
+    /// Ends every follow, block and mute of an erased account, each where it is held.
+    pub(crate) async fn end_relationships(
+        &self,
+        ending: &Ending,
+        id: u64,
+        cause: u64,
+    ) -> Result<(), Failure> {
         for bucket in 0..BUCKETS {
             let mut after = None;
             loop {
@@ -71,7 +79,7 @@ impl App {
                     .await?;
                 for (clustering, _) in page.rows {
                     let other = KeyReader::new(&clustering).num().map_err(Failure::internal)?;
-                    self.end_relationship(Pair { from: id, to: other }, cause).await?;
+                    end_there(ending, Pair { from: id, to: other }, cause).await?;
                 }
                 match page.next {
                     Some(next) => after = Some(next),
@@ -83,15 +91,27 @@ impl App {
     }
 
     /// Ends what two accounts are to each other if one of them was erased before it began.
-    pub(crate) async fn end_if_erased(&self, from: u64, to: u64, cause: u64) -> Result<(), Failure> {
+    pub(crate) async fn end_if_erased(
+        &self,
+        ending: &Ending,
+        from: u64,
+        to: u64,
+        cause: u64,
+    ) -> Result<(), Failure> {
         let both = self.accounts(&[from, to]).await?;
         if both.iter().flatten().any(|account| account.life == Life::Erased) {
-            self.end_relationship(Pair { from, to }, cause).await?;
+            end_there(ending, Pair { from, to }, cause).await?;
         }
         Ok(())
     }
 
-    async fn end_relationship(&self, pair: Pair, cause: u64) -> Result<(), Failure> {
+    /// Ends what two accounts are to each other, in the shard of the pair.
+    pub async fn end_relationship(
+        &self,
+        request: v1::EndRelationshipRequest,
+    ) -> Result<v1::EndRelationshipResponse, Failure> {
+        let v1::EndRelationshipRequest { account_id, other_id, cause_id: cause } = request;
+        let pair = Pair { from: account_id, to: other_id };
         let stream = relationship_stream(pair);
         let mut meta = CommandMeta::internal(0, format!("erased/{cause}/{}", stream.key()));
         meta.causation_id = cause;
@@ -115,7 +135,7 @@ impl App {
                 .boxed()
             })
             .await?;
-        Ok(())
+        Ok(v1::EndRelationshipResponse {})
     }
 
     /// The shard of a relationship, which has no id: of both ids in rising order.
@@ -123,6 +143,15 @@ impl App {
         let (low, high) = pair.ordered();
         self.platform().shards.of_parts(&[&low.to_be_bytes(), &high.to_be_bytes()])
     }
+}
+
+/// The way to whichever replica holds the shard of a pair.
+pub(crate) type Ending = EndingServiceClient<Transport>;
+
+async fn end_there(ending: &Ending, pair: Pair, cause: u64) -> Result<(), Failure> {
+    let request = v1::EndRelationshipRequest { account_id: pair.from, other_id: pair.to, cause_id: cause };
+    ending.clone().end_relationship(request).await.map_err(from_status)?;
+    Ok(())
 }
 
 /// The stream of a relationship.

@@ -3,11 +3,11 @@
 use super::show::{failed, table, to_json};
 use super::{Common, server};
 use clap::{Args, Subcommand, ValueEnum};
+use p92_chassis::Transport;
 use p92_proto::event::v1::{CommandContext, ReadOptions};
 use p92_proto::identity::v1::account_service_client::AccountServiceClient;
 use p92_proto::identity::v1::credential_service_client::CredentialServiceClient;
 use p92_proto::identity::v1::*;
-use tonic::transport::Channel;
 
 /// What an account may do on its server.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -134,7 +134,7 @@ struct Found {
     context: Option<CommandContext>,
 }
 
-async fn find(channel: Channel, whom: &Whom) -> anyhow::Result<(Account, Found)> {
+async fn find(channel: Transport, whom: &Whom) -> anyhow::Result<(Account, Found)> {
     let server = server::find(channel.clone(), whom.server.as_deref()).await?;
     let request = GetAccountRequest {
         options: Some(ReadOptions { server_id: server.id, ..ReadOptions::default() }),
@@ -165,7 +165,7 @@ fn show(account: &Account, common: &Common) {
 
 /// Runs a command about accounts.
 pub async fn run(command: Command, common: &Common) -> anyhow::Result<()> {
-    let channel = crate::socket::connect(&common.data).await?;
+    let channel = common.server().await?;
     match command {
         Command::Create { whom, email, password, role, kind, locked } => {
             let server = server::find(channel.clone(), whom.server.as_deref()).await?;
@@ -193,7 +193,7 @@ pub async fn run(command: Command, common: &Common) -> anyhow::Result<()> {
     }
 }
 
-async fn list(channel: Channel, server: Option<&str>, common: &Common) -> anyhow::Result<()> {
+async fn list(channel: Transport, server: Option<&str>, common: &Common) -> anyhow::Result<()> {
     let server = server::find(channel.clone(), server).await?;
     let mut client = AccountServiceClient::new(channel);
     let mut rows = Vec::new();
@@ -225,7 +225,7 @@ async fn list(channel: Channel, server: Option<&str>, common: &Common) -> anyhow
     Ok(())
 }
 
-async fn moderate(channel: Channel, command: Command, common: &Common) -> anyhow::Result<()> {
+async fn moderate(channel: Transport, command: Command, common: &Common) -> anyhow::Result<()> {
     let mut accounts = AccountServiceClient::new(channel.clone());
     let account = match command {
         Command::Approve(whom) => {

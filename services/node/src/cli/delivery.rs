@@ -24,8 +24,8 @@ pub enum Command {
 
 /// Runs a command about delivery.
 pub async fn run(command: Command, common: &Common) -> anyhow::Result<()> {
-    let mut client = DeliveryServiceClient::new(crate::socket::connect(&common.data).await?)
-        .max_decoding_message_size(64 * 1024 * 1024);
+    let mut client =
+        DeliveryServiceClient::new(common.server().await?).max_decoding_message_size(64 * 1024 * 1024);
     match command {
         Command::Plan { post } => {
             let request = GetDeliveryPlanRequest { post_id: post, ..GetDeliveryPlanRequest::default() };

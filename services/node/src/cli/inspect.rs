@@ -2,13 +2,14 @@
 
 use super::Common;
 use super::show::{decode, failed, table, to_json};
+use crate::settings::Flags;
 use clap::Subcommand;
 use indicatif::{ProgressBar, ProgressStyle};
+use p92_chassis::Transport;
 use p92_proto::event::v1::Event;
 use p92_proto::operator::v1::operator_service_client::OperatorServiceClient;
 use p92_proto::operator::v1::*;
 use std::process::ExitCode;
-use tonic::transport::Channel;
 
 /// Commands about views.
 #[derive(Debug, Subcommand)]
@@ -57,13 +58,15 @@ pub enum TableCommand {
 /// Commands about keys.
 #[derive(Debug, Subcommand)]
 pub enum KeysCommand {
+    /// Make the key file of the installation, once, before its services start. One that is there stays.
+    Init(Box<Flags>),
     /// Make a new rotating key and drop the old ones: copies of the store made before can no longer be opened with the
     /// key file.
     Rotate,
 }
 
-async fn client(common: &Common) -> anyhow::Result<OperatorServiceClient<Channel>> {
-    let channel = crate::socket::connect(&common.data).await?;
+async fn client(common: &Common) -> anyhow::Result<OperatorServiceClient<Transport>> {
+    let channel = common.server().await?;
     Ok(OperatorServiceClient::new(channel).max_decoding_message_size(64 * 1024 * 1024))
 }
 
@@ -96,7 +99,7 @@ pub async fn run_view(command: ViewCommand, common: &Common) -> anyhow::Result<E
 }
 
 async fn rebuild(
-    client: &mut OperatorServiceClient<Channel>,
+    client: &mut OperatorServiceClient<Transport>,
     name: String,
     verify: bool,
     common: &Common,
@@ -185,7 +188,7 @@ pub async fn run_table(command: TableCommand, common: &Common) -> anyhow::Result
     Ok(())
 }
 
-async fn scan(client: &mut OperatorServiceClient<Channel>, name: String, limit: u32) -> anyhow::Result<()> {
+async fn scan(client: &mut OperatorServiceClient<Transport>, name: String, limit: u32) -> anyhow::Result<()> {
     let mut left = limit;
     let mut page_token = prost::bytes::Bytes::new();
     while left > 0 {
@@ -219,7 +222,9 @@ async fn scan(client: &mut OperatorServiceClient<Channel>, name: String, limit: 
 
 /// Runs a command about keys.
 pub async fn run_keys(command: KeysCommand, common: &Common) -> anyhow::Result<()> {
-    let KeysCommand::Rotate = command;
+    if let KeysCommand::Init(flags) = command {
+        return super::keys::init(&flags, common).await;
+    }
     let answer = client(common).await?.rotate_keys(RotateKeysRequest {}).await.map_err(failed)?.into_inner();
     if common.json {
         println!("{}", to_json(&answer));

@@ -3,6 +3,7 @@
 mod account;
 mod delivery;
 mod inspect;
+mod keys;
 mod server;
 mod show;
 mod token;
@@ -30,6 +31,10 @@ pub struct Common {
     /// The data directory; with it the socket by which commands reach the running server.
     #[arg(long, global = true, default_value = "./p92-data", env = "P92_DATA", value_name = "DIR")]
     pub data: PathBuf,
+    /// Where the service is that the command is for, if it is no server of this machine: the internal address of
+    /// identity for accounts, apps, tokens and servers. Certificates are those of the settings (`tls`).
+    #[arg(long, global = true, env = "P92_ENDPOINT", value_name = "HOST:PORT")]
+    pub endpoint: Option<String>,
     /// Print data as JSON, for machines.
     #[arg(long, global = true)]
     pub json: bool,
@@ -38,8 +43,8 @@ pub struct Common {
 /// What can be done.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Run the server: everything in one process.
-    Serve(Box<Flags>),
+    /// Run the server: everything in one process, or one part of it.
+    Serve(Box<crate::serve::What>),
     /// Make accounts, look at them, and moderate them.
     #[command(subcommand)]
     Account(account::Command),
@@ -97,7 +102,7 @@ pub enum ConfigCommand {
 pub async fn run(cli: Cli) -> anyhow::Result<std::process::ExitCode> {
     let Cli { common, command } = cli;
     match command {
-        Command::Serve(flags) => return crate::serve::serve(&flags, &common).await,
+        Command::Serve(what) => return crate::serve::serve(&what, &common).await,
         Command::Account(command) => account::run(command, &common).await?,
         Command::App(command) => token::run_app(command, &common).await?,
         Command::Token(command) => token::run_token(command, &common).await?,

@@ -3,10 +3,10 @@
 use super::Common;
 use super::show::{failed, table, to_json};
 use clap::{Subcommand, ValueEnum};
+use p92_chassis::Transport;
 use p92_proto::event::v1::{CommandContext, ReadOptions};
 use p92_proto::identity::v1::server_service_client::ServerServiceClient;
 use p92_proto::identity::v1::*;
-use tonic::transport::Channel;
 
 /// Who may sign up.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -54,7 +54,7 @@ pub enum Command {
 }
 
 /// The server of a domain, or the first one made if none is named.
-pub async fn find(channel: Channel, domain: Option<&str>) -> anyhow::Result<Server> {
+pub async fn find(channel: Transport, domain: Option<&str>) -> anyhow::Result<Server> {
     let mut client = ServerServiceClient::new(channel);
     if let Some(domain) = domain {
         let server = Some(get_server_request::Server::Domain(domain.to_owned()));
@@ -74,7 +74,7 @@ pub async fn find(channel: Channel, domain: Option<&str>) -> anyhow::Result<Serv
 
 /// Runs a command about servers.
 pub async fn run(command: Command, common: &Common) -> anyhow::Result<()> {
-    let channel = crate::socket::connect(&common.data).await?;
+    let channel = common.server().await?;
     let mut client = ServerServiceClient::new(channel);
     match command {
         Command::Create { domain, public_url, name, description, rules, registration } => {

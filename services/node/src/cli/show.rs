@@ -51,14 +51,13 @@ pub fn table(head: &[&str], rows: &[Vec<String>]) {
 
 /// A status of the server as an error of the command.
 pub fn failed(status: tonic::Status) -> anyhow::Error {
-    // A status that has a cause was made here, because no answer came.
-    if std::error::Error::source(&status).is_some() {
+    let failure = p92_chassis::status::from_status(status);
+    // Said by the transport, because no answer came.
+    if failure.reason == "SERVICE_UNAVAILABLE" {
         return anyhow::anyhow!(
-            "the server ended before it answered, so it is not known whether this was done ({})\n  what to do: look whether it runs, and what its log says; then run the command again",
-            status.message()
+            "the server ended before it answered, so it is not known whether this was done\n  what to do: look whether it runs, and what its log says; then run the command again"
         );
     }
-    let failure = p92_chassis::status::from_status(status);
     match &failure.field {
         Some(field) => anyhow::anyhow!("{} ({field}; {})", failure.public, failure.reason),
         None => anyhow::anyhow!("{} ({})", failure.public, failure.reason),

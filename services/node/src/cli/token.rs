@@ -65,7 +65,7 @@ fn words(text: &str) -> Vec<String> {
 /// Runs a command about apps.
 pub async fn run_app(command: AppCommand, common: &Common) -> anyhow::Result<()> {
     let AppCommand::Create { name, redirect_uris, scopes, client_id, client_secret, server } = command;
-    let channel = crate::socket::connect(&common.data).await?;
+    let channel = common.server().await?;
     let server = server::find(channel.clone(), server.as_deref()).await?;
     let request = RegisterAppRequest {
         server_id: server.id,
@@ -89,7 +89,7 @@ pub async fn run_app(command: AppCommand, common: &Common) -> anyhow::Result<()>
 /// Runs a command about tokens.
 pub async fn run_token(command: TokenCommand, common: &Common) -> anyhow::Result<()> {
     let TokenCommand::Create { account, app, scopes, value, server } = command;
-    let channel = crate::socket::connect(&common.data).await?;
+    let channel = common.server().await?;
     let server = server::find(channel.clone(), server.as_deref()).await?;
     let request = GetAccountRequest {
         options: Some(ReadOptions { server_id: server.id, ..ReadOptions::default() }),

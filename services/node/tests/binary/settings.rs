@@ -32,3 +32,36 @@ fn file_variable_and_flag_each_win_over_the_one_before() {
     }
     assert!(text.contains("p92.toml:3)\ncache_mib"), "{text}");
 }
+
+/// What a command says on both ends, and whether it went well.
+fn command(arguments: &[&str]) -> (bool, String) {
+    let done = p92(arguments).output().unwrap();
+    (done.status.success(), String::from_utf8([done.stdout, done.stderr].concat()).unwrap())
+}
+
+#[test]
+fn the_key_file_is_made_once_and_never_for_another_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, keys) = (dir.path().join("data"), dir.path().join("mounted.keys"));
+    let (data, keys) = (data.to_str().unwrap(), keys.to_str().unwrap());
+    let init = || command(&["keys", "init", "--data", data, "--keys", keys]);
+    assert!(init().0);
+    let made = std::fs::read(keys).unwrap();
+    let (good, said) = init();
+    assert!(good && said.contains("stays as it is"), "{said}");
+    assert_eq!(std::fs::read(keys).unwrap(), made);
+    let other = dir.path().join("other");
+    let (good, said) = command(&["keys", "init", "--data", other.to_str().unwrap(), "--keys", keys]);
+    assert!(!good && said.contains("is of installation"), "{said}");
+}
+
+#[test]
+fn one_service_says_what_it_lacks_before_it_opens_anything() {
+    let (good, said) = command(&["serve", "timelines"]);
+    assert!(!good, "{said}");
+    for lacked in ["peers.identity", "peers.posting", "store.kind"] {
+        assert!(said.contains(lacked), "{lacked} in {said}");
+    }
+    let (good, said) = command(&["account", "list", "--endpoint", "127.0.0.1:1"]);
+    assert!(!good && said.contains("no service answers at 127.0.0.1:1"), "{said}");
+}

@@ -9,7 +9,7 @@
 //! | `clean` | what ends because an account or a post did |
 
 mod change;
-mod clean;
+pub mod clean;
 mod people;
 mod publish;
 mod react;

@@ -5,11 +5,23 @@ mod reactions;
 
 use crate::app::App;
 use p92_kernel::Failure;
+use p92_proto::posting::v1;
+use p92_proto::posting::v1::ending_service_server::EndingService;
 use tonic::{Request, Response, Status};
 
-/// Both services of posting.
+/// The services of posting.
 #[derive(Clone, Debug)]
 pub struct Door(pub App);
+
+#[tonic::async_trait]
+impl EndingService for Door {
+    async fn end_all(
+        &self,
+        request: Request<v1::EndAllRequest>,
+    ) -> Result<Response<v1::EndAllResponse>, Status> {
+        answer(self.0.end_all(inner(request)).await.map(|()| v1::EndAllResponse {}))
+    }
+}
 
 /// An answer of the app as the wire has it.
 fn answer<T>(result: Result<T, Failure>) -> Result<Response<T>, Status> {

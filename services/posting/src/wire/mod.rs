@@ -54,7 +54,7 @@ const fn kind_to_wire(kind: Kind) -> AccountKind {
     }
 }
 
-const fn reason_to_wire(reason: EndReason) -> v1::EndReason {
+pub const fn reason_to_wire(reason: EndReason) -> v1::EndReason {
     match reason {
         EndReason::TakenBack => v1::EndReason::TakenBack,
         EndReason::AccountErased => v1::EndReason::AccountErased,

@@ -4,7 +4,7 @@
 //! log may know stays here: it refuses to know who may see more than the public text, since nobody may.
 
 use crate::telemetry::fields;
-use p92_kernel::{ErrorCode, Failure};
+use p92_kernel::{Elsewhere, ErrorCode, Failure};
 use std::error::Error as _;
 use std::time::Duration;
 use tonic::{Code, Status};
@@ -62,11 +62,38 @@ pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     text
 }
 
+/// Names the slot that another replica holds: `service/shard`.
+pub(crate) const SLOT: &str = "p92-slot";
+/// Names where the holder of that slot is reached: `host:port`.
+pub(crate) const OWNER: &str = "p92-owner";
+/// The call can be answered here too, if the holder cannot be asked.
+pub(crate) const HERE_TOO: &str = "p92-here-too";
+
+/// What a failure says of who can answer, as metadata of its status.
+fn tell_where(status: &mut Status, elsewhere: &Elsewhere) {
+    let slot = format!("{}/{}", elsewhere.service, elsewhere.shard);
+    let mut tell = |name: &'static str, text: &str| {
+        // Addresses are checked when they are configured; one that is no header value is not told.
+        if let Ok(value) = text.parse() {
+            status.metadata_mut().insert(name, value);
+        }
+    };
+    tell(SLOT, &slot);
+    if let Some(address) = &elsewhere.address {
+        tell(OWNER, address);
+    }
+    if elsewhere.here_too {
+        tell(HERE_TOO, "1");
+    }
+}
+
 /// A failure as a status. What only the log may know is logged here, once: a failure that came from another service
 /// has no cause any more, since that service has logged it.
 #[must_use]
 pub fn to_status(failure: Failure) -> Status {
-    if let Some(cause) = failure.source() {
+    let elsewhere = failure.source.as_ref().and_then(|source| source.downcast_ref::<Elsewhere>()).cloned();
+    // That somebody else holds a slot is no trouble, and will be settled on the way.
+    if let Some(cause) = failure.source().filter(|_| elsewhere.is_none()) {
         let causes = chain(cause);
         let reason = &failure.reason;
         match failure.code {
@@ -90,7 +117,11 @@ pub fn to_status(failure: Failure) -> Status {
     if failure.retry_after.is_some() {
         details.set_retry_info(failure.retry_after);
     }
-    Status::with_error_details(to_code(failure.code), failure.public, details)
+    let mut status = Status::with_error_details(to_code(failure.code), failure.public, details);
+    if let Some(elsewhere) = &elsewhere {
+        tell_where(&mut status, elsewhere);
+    }
+    status
 }
 
 /// A status, as a client gets it, as a failure again.

@@ -1,7 +1,7 @@
 //! Why an event could not be applied, and how errors of the store look to a caller.
 
-use p92_kernel::{ErrorCode, Failure};
-use p92_storage::{Outcome, StoreError};
+use p92_kernel::{Elsewhere, ErrorCode, Failure};
+use p92_storage::{LogKey, Outcome, StoreError};
 use std::time::Duration;
 
 /// An event that cannot be read, now or ever.
@@ -104,6 +104,12 @@ pub fn not_here() -> Failure {
         "This part of the service is moving. Nothing was changed; please try again.",
         Duration::from_secs(1),
     )
+}
+
+/// The shard is held elsewhere, at this address if it is known, or on its way.
+#[must_use]
+pub fn elsewhere(log: LogKey, address: Option<String>) -> Failure {
+    not_here().because(Elsewhere { service: log.service, shard: log.shard, address, here_too: false })
 }
 
 /// Too many commands wait.

@@ -6,7 +6,7 @@
 use crate::progress::{Mark, Progress};
 use crate::tables;
 use p92_kernel::{Clock, Seq, Service, Shard};
-use p92_storage::{Direction, Engine, KeyReader, LogKey, Range, Scan, StoreError};
+use p92_storage::{Direction, Engine, KeyReader, LogKey, Range, RowKey, Scan, StoreError};
 use parking_lot::RwLock;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -16,6 +16,11 @@ use tokio_util::task::TaskTracker;
 
 /// How often heads are asked for.
 pub const ASK_EVERY: Duration = Duration::from_millis(250);
+
+/// How long whoever waits for a position lets its own process tell it before the store is asked, and at most between two
+/// questions.
+const WAIT_FIRST: Duration = Duration::from_millis(5);
+const WAIT_MOST: Duration = Duration::from_millis(80);
 
 /// The heads of one service's logs as of a moment.
 #[derive(Clone, Debug, Default)]
@@ -74,6 +79,29 @@ impl Heads {
     /// From now on the heads of this service are asked for.
     pub fn follow(&self, service: Service) {
         self.followed.write().entry(service).or_default();
+    }
+
+    /// Waits until a row of the store, whose stamp is a place in a log, has come so far: an `applied` row or a checkpoint.
+    ///
+    /// Whoever moves it may be another process, so that the store is asked; in one process the board of marks is quicker.
+    pub async fn stands(
+        engine: &dyn Engine,
+        progress: &Progress,
+        (mark, row): (&Mark, &RowKey),
+        seq: Seq,
+    ) -> Result<(), StoreError> {
+        let mut pause = WAIT_FIRST;
+        loop {
+            tokio::select! {
+                biased;
+                () = progress.wait(mark, seq) => return Ok(()),
+                () = tokio::time::sleep(pause) => {}
+            }
+            if let Some(row) = engine.get(row).await? {
+                progress.reached(mark, Seq(row.stamp));
+            }
+            pause = (pause * 2).min(WAIT_MOST);
+        }
     }
 
     /// The last answer; empty before the first.

@@ -101,6 +101,30 @@ impl KeyFile {
         }
     }
 
+    /// The same file as it is now. One of another installation, or with another blinding key, is refused: row keys are
+    /// made with that one for ever.
+    pub fn read_again(&self) -> Result<Self, KeyFileError> {
+        let path = &self.path;
+        let text = fs::read_to_string(path).map_err(|source| KeyFileError::Io {
+            path: path.clone(),
+            action: "read",
+            source,
+        })?;
+        let damaged = |problem: String| KeyFileError::Damaged { path: path.clone(), problem };
+        let file = Self::parse(path, &text).map_err(damaged)?;
+        if file.installation != self.installation {
+            return Err(KeyFileError::Foreign {
+                path: path.clone(),
+                found: file.installation,
+                expected: self.installation.clone(),
+            });
+        }
+        if *file.blinding != *self.blinding {
+            return Err(damaged("another blinding key".to_owned()));
+        }
+        Ok(file)
+    }
+
     fn parse(path: &Path, text: &str) -> Result<Self, String> {
         let mut installation = None;
         let mut blinding = None;

@@ -5,22 +5,24 @@
 
 use crate::error::store_failure;
 use crate::keyfile::{KeyFile, KeyFileError, RotatingKey, Secret};
+use crate::opened::Opened;
 use crate::{Stream, tables};
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::hmac;
 use bytes::Bytes;
-use lru::LruCache;
 use p92_kernel::{AccountId, Clock, ErrorCode, Failure, Random, Service, clock};
 use p92_proto::event::v1;
 use p92_storage::{Conditional, Engine, Key, RowKey, StoreError, Write};
-use parking_lot::{Mutex, RwLock};
+use parking_lot::RwLock;
 use prost::Message;
-use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
-/// Opened keys that are kept in memory.
-const OPENED: NonZeroUsize = NonZeroUsize::new(16_384).unwrap();
+/// How often the key file is looked at where it is exchanged from outside.
+const LOOK: Duration = Duration::from_secs(10);
 
 /// Why something could not be sealed or opened.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +31,8 @@ enum KeyError {
     Mismatch(String),
     #[error("the key of subject {0} is wrapped under rotating key {1}, which is not in the key file")]
     NoRotatingKey(u64, u64),
+    #[error("a rotating key is missing here: {0}")]
+    File(String),
     #[error("the cipher refused")]
     Cipher,
 }
@@ -44,21 +48,46 @@ pub struct Keyring {
     engine: Arc<dyn Engine>,
     random: Arc<dyn Random>,
     file: RwLock<KeyFile>,
-    subjects: Mutex<LruCache<(Service, u64), Secret>>,
-    contents: Mutex<LruCache<(Service, Stream), Secret>>,
+    subjects: Opened<(Service, u64)>,
+    contents: Opened<(Service, Stream)>,
 }
 
 impl Keyring {
     /// The keys of an installation, over its store.
     #[must_use]
     pub fn new(engine: Arc<dyn Engine>, random: Arc<dyn Random>, file: KeyFile) -> Self {
+        let alone = engine.capabilities().exclusive;
         Self {
             engine,
             random,
             file: RwLock::new(file),
-            subjects: Mutex::new(LruCache::new(OPENED)),
-            contents: Mutex::new(LruCache::new(OPENED)),
+            subjects: Opened::new(alone),
+            contents: Opened::new(alone),
         }
+    }
+
+    /// Looks at the key file until `stop`, and takes what an operator has put there: one more rotating key, or one less.
+    pub async fn watch(self: Arc<Self>, stop: CancellationToken) {
+        let mut looks = tokio::time::interval(LOOK);
+        while stop.run_until_cancelled(looks.tick()).await.is_some() {
+            match self.reload() {
+                Ok(true) => tracing::info!("the key file was read again"),
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::error!(%error, "the key file cannot be read again; the keys stay as they are")
+                }
+            }
+        }
+    }
+
+    /// Reads the key file again; whether it holds other keys than before.
+    pub fn reload(&self) -> Result<bool, KeyFileError> {
+        let mut file = self.file.write();
+        let new = file.read_again()?;
+        let ids = |file: &KeyFile| file.rotating.iter().map(|key| key.id).collect::<Vec<_>>();
+        let changed = ids(&new) != ids(&file);
+        *file = new;
+        Ok(changed)
     }
 
     /// A row key made from content: an HMAC under the installation's key, told apart by purpose.
@@ -136,7 +165,7 @@ impl Keyring {
     pub async fn destroy_content(&self, service: Service, content: &Stream) -> Result<(), Failure> {
         let gone = Write { key: content_row(service, content), value: None };
         self.engine.write(vec![gone]).await.map_err(store_failure)?;
-        self.contents.lock().pop(&(service, content.clone()));
+        self.contents.forget(&(service, content.clone()));
         Ok(())
     }
 
@@ -152,23 +181,24 @@ impl Keyring {
                 break;
             }
         }
-        self.subjects.lock().pop(&(service, subject.get()));
+        self.subjects.forget(&(service, subject.get()));
         // Content keys that were opened under it must go too; which ones is not known here.
-        self.contents.lock().clear();
+        self.contents.forget_all();
         Ok(())
     }
 
     async fn content_key(&self, service: Service, content: &Stream) -> Result<Option<Secret>, Failure> {
-        if let Some(secret) = self.contents.lock().get(&(service, content.clone())) {
-            return Ok(Some(secret.clone()));
+        let asked = Instant::now();
+        if let Some((secret, _)) = self.contents.get(&(service, content.clone())) {
+            return Ok(Some(secret));
         }
         let row = self.engine.get(&content_row(service, content)).await.map_err(store_failure)?;
         let Some(row) = row else { return Ok(None) };
         let wrapped = v1::WrappedKey::decode(row.value).map_err(Failure::internal)?;
-        let Some(subject) = self.subject_key(service, wrapped.under).await? else { return Ok(None) };
+        let Some((subject, since)) = self.subject_key(service, wrapped.under).await? else { return Ok(None) };
         let aad = associated(content.as_str(), "key");
         let secret = unwrap(&subject, &aad, &wrapped).map_err(Failure::internal)?;
-        self.contents.lock().put((service, content.clone()), secret.clone());
+        self.contents.put((service, content.clone()), secret.clone(), asked.min(since));
         Ok(Some(secret))
     }
 
@@ -180,7 +210,7 @@ impl Keyring {
         secret: &Secret,
     ) -> Result<v1::WrappedKey, Failure> {
         let subject_key = match self.subject_key(service, subject.get()).await? {
-            Some(key) => key,
+            Some((key, _)) => key,
             None => self.make_subject_key(service, subject).await?,
         };
         let aad = associated(content.as_str(), "key");
@@ -188,20 +218,30 @@ impl Keyring {
         wrapped.map_err(Failure::internal)
     }
 
-    async fn subject_key(&self, service: Service, subject: u64) -> Result<Option<Secret>, Failure> {
-        if let Some(secret) = self.subjects.lock().get(&(service, subject)) {
-            return Ok(Some(secret.clone()));
+    /// The key of a subject, and since when it may have been destroyed elsewhere.
+    async fn subject_key(
+        &self,
+        service: Service,
+        subject: u64,
+    ) -> Result<Option<(Secret, Instant)>, Failure> {
+        let asked = Instant::now();
+        if let Some(known) = self.subjects.get(&(service, subject)) {
+            return Ok(Some(known));
         }
         let row = self.engine.get(&subject_row(service, subject)).await.map_err(store_failure)?;
         let Some(row) = row.filter(|row| !row.value.is_empty()) else { return Ok(None) };
         let secret = self.open_subject(subject, row.value).map_err(Failure::internal)?;
-        self.subjects.lock().put((service, subject), secret.clone());
-        Ok(Some(secret))
+        self.subjects.put((service, subject), secret.clone(), asked);
+        Ok(Some((secret, asked)))
     }
 
     fn open_subject(&self, subject: u64, value: Bytes) -> Result<Secret, KeyError> {
         let wrapped =
             v1::WrappedKey::decode(value).map_err(|_| KeyError::Mismatch(format!("subject {subject}")))?;
+        if self.file.read().rotating(wrapped.under).is_none() {
+            // Another process wraps under a key already that was put into the file since it was read here.
+            self.reload().map_err(|error| KeyError::File(error.to_string()))?;
+        }
         let file = self.file.read();
         let rotating = file.rotating(wrapped.under).ok_or(KeyError::NoRotatingKey(subject, wrapped.under))?;
         unwrap(&rotating.secret, &subject.to_be_bytes(), &wrapped)
@@ -209,16 +249,20 @@ impl Keyring {
 
     /// Made at most once, whoever else wants one at this moment; durable before anything is sealed under it.
     async fn make_subject_key(&self, service: Service, subject: AccountId) -> Result<Secret, Failure> {
+        let asked = Instant::now();
         let secret: Secret = Zeroizing::new(clock::random_bytes(&*self.random));
         let wrapped = self.wrap_subject(subject.get(), &secret).map_err(Failure::internal)?;
         let key = subject_row(service, subject.get());
         let value = wrapped.encode_to_vec().into();
         match self.engine.compare_and_set(&key, None, value).await.map_err(store_failure)? {
             Conditional::Applied => {
-                self.subjects.lock().put((service, subject.get()), secret.clone());
+                self.subjects.put((service, subject.get()), secret.clone(), asked);
                 Ok(secret)
             }
-            Conditional::Stands(_) => self.subject_key(service, subject.get()).await?.ok_or_else(erased),
+            Conditional::Stands(_) => {
+                let known = self.subject_key(service, subject.get()).await?;
+                known.map(|(secret, _)| secret).ok_or_else(erased)
+            }
         }
     }
 

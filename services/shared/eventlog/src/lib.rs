@@ -12,7 +12,7 @@
 //! | `reader`, `lease`, `quarantine` | those who follow a log |
 //! | `bus` | the hint that a log has grown |
 //! | `membership` | who holds which slot |
-//! | `keyring`, `keyfile` | sealed payloads |
+//! | `keyring`, `keyfile`, `opened` | sealed payloads |
 //! | `runtime`, `reads` | what a service holds in its hand |
 
 pub mod bus;
@@ -27,6 +27,7 @@ pub mod keys;
 pub mod lease;
 pub mod membership;
 pub mod metrics;
+pub mod opened;
 pub mod overlay;
 pub mod owner;
 pub mod platform;

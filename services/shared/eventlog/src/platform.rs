@@ -42,14 +42,20 @@ pub struct Parts {
 }
 
 impl Platform {
-    /// Becomes a member of the installation, under a new id.
+    /// Becomes a member of the installation, under a new id, whom no other process reaches.
     pub fn start(parts: Parts) -> Arc<Self> {
+        Self::start_at(parts, String::new())
+    }
+
+    /// The same where other replicas reach this process at an address, `host:port`.
+    pub fn start_at(parts: Parts, address: String) -> Arc<Self> {
         let Parts { engine, bus, clock, random, keyring, shards } = parts;
         let member = hex::encode(p92_kernel::clock::random_bytes::<8>(&*random));
         let progress = Arc::new(Progress::default());
         let stopping = tokio_util::sync::CancellationToken::new();
         let tasks = TaskTracker::new();
-        let membership = Membership::start(
+        let membership = Membership::start_at(
+            address,
             Arc::clone(&engine),
             Arc::clone(&clock),
             member.clone(),

@@ -2,9 +2,11 @@
 
 use crate::error::store_failure;
 use crate::event::position_from_wire;
+use crate::heads::Heads;
 use crate::platform::Shared;
 use crate::progress::{Mark, log_of};
 use crate::rows::readable;
+use crate::tables;
 use bytes::Bytes;
 use p92_kernel::{Failure, Position};
 use p92_proto::event::v1;
@@ -42,26 +44,28 @@ impl Reads {
 
     /// Waits until the tables of this service show this position.
     pub async fn reached(&self, position: Position) -> Result<(), Failure> {
-        let progress = &self.shared.platform.progress;
+        let platform = &self.shared.platform;
         let log = log_of(position);
-        let marks: Vec<Mark> = if position.service == self.shared.service {
-            vec![Mark::applied(log)]
+        let marks: Vec<(Mark, RowKey)> = if position.service == self.shared.service {
+            vec![(Mark::applied(log), tables::applied_key(log))]
         } else {
             let of_source = self.readers.iter().filter(|(source, _)| *source == position.service);
-            of_source.map(|(_, name)| Mark::reader(name, log)).collect()
+            of_source.map(|(_, name)| (Mark::reader(name, log), tables::checkpoint_key(name, log))).collect()
         };
         let all = async {
-            for mark in &marks {
-                progress.wait(mark, position.seq).await;
+            for (mark, row) in &marks {
+                Heads::stands(&*platform.engine, &platform.progress, (mark, row), position.seq).await?;
             }
+            Ok::<_, p92_storage::StoreError>(())
         };
-        tokio::time::timeout(WAIT, all).await.map_err(|_| {
+        let waited = tokio::time::timeout(WAIT, all).await.map_err(|_| {
             Failure::unavailable(
                 "NOT_THERE_YET",
                 "What was just written cannot be read yet. Please try again.",
                 Duration::from_secs(1),
             )
-        })
+        });
+        waited?.map_err(store_failure)
     }
 
     /// One row.

@@ -1,6 +1,7 @@
 //! What a service holds in its hand: its shards' workers, its readers, its reads.
 
 use crate::lease::{Lease, Work};
+use crate::membership::Holder;
 use crate::metrics::Metrics;
 use crate::platform::Shared;
 use crate::rebuild::{self, Join, RebuildError, Report, Watch};
@@ -9,13 +10,18 @@ use crate::view::{ViewSet, ViewStates};
 use crate::worker::{Holding, Worker};
 use crate::{CommandMeta, Consumer, Platform, Reads, Receipt, View, keys::Keys};
 use futures::future::BoxFuture;
-use p92_kernel::{Failure, Service, Shard};
+use p92_kernel::{Elsewhere, Failure, Service, Shard};
 use p92_storage::{LogKey, StoreError, Table};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+
+/// How long a command waits where its shard is not held before it is told to go elsewhere. Ownership is looked at
+/// twice as often.
+const SETTLING: Duration = Duration::from_secs(1);
 
 /// What a service brings to its log.
 #[derive(Clone, Debug)]
@@ -94,8 +100,54 @@ impl Runtime {
         F: for<'a> FnMut(&'a mut Round) -> BoxFuture<'a, Result<(), Failure>> + Send + 'static,
     {
         let worker = self.workers.get(&shard).ok_or_else(crate::error::not_here)?;
+        self.settled(shard, worker).await?;
         let command: Command = Box::new(command);
-        worker.execute(meta, command).await
+        let answer = worker.execute(meta, command).await;
+        match answer {
+            // Turned away while it waited: whoever holds the shard by now shall be asked.
+            Err(failure) if failure.source.as_ref().is_some_and(|source| source.is::<Elsewhere>()) => {
+                Err(self.elsewhere(shard).await)
+            }
+            answer => answer,
+        }
+    }
+
+    /// Waits a little until this process holds the shard, or until it is known who else does.
+    async fn settled(&self, shard: Shard, worker: &Worker) -> Result<(), Failure> {
+        let mut holding = worker.holding();
+        let until = tokio::time::Instant::now() + SETTLING;
+        while *holding.borrow_and_update() == Holding::Nothing {
+            let holder = self.holder(shard).await?;
+            let passed = tokio::time::Instant::now() >= until;
+            if passed || holder.is_some_and(|holder| holder.lives && !self.is_self(&holder)) {
+                return Err(self.elsewhere(shard).await);
+            }
+            tokio::select! {
+                _ = holding.changed() => {}
+                () = tokio::time::sleep(SETTLING / 10) => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn holder(&self, shard: Shard) -> Result<Option<Holder>, Failure> {
+        let holder = self.platform().membership.holder(self.service(), shard).await;
+        holder.map_err(crate::error::store_failure)
+    }
+
+    fn is_self(&self, holder: &Holder) -> bool {
+        self.platform().membership.is_self(holder)
+    }
+
+    /// Why a command cannot be decided here, and who can, if that is known.
+    async fn elsewhere(&self, shard: Shard) -> Failure {
+        let holder = match self.holder(shard).await {
+            Ok(holder) => holder,
+            Err(failure) => return failure,
+        };
+        let other = holder.filter(|holder| !self.is_self(holder) && !holder.address.is_empty());
+        let log = LogKey { service: self.service(), shard };
+        crate::error::elsewhere(log, other.map(|holder| holder.address))
     }
 
     /// The service's tables.
@@ -146,11 +198,23 @@ impl Runtime {
         rebuild::rebuild(&self.shared, view, writers, verify, watch).await
     }
 
-    /// Waits until every shard that this process should own is owned.
+    /// Waits until ownership has settled: every shard is owned here, or held by another member that lives.
     pub async fn ready(&self) {
-        for worker in self.workers.values() {
+        let mut holders = self.platform().membership.holders();
+        for (shard, worker) in &self.workers {
             let mut holding = worker.holding();
-            let _ = holding.wait_for(|holding| *holding == Holding::Owning).await;
+            let slot = (self.service(), *shard);
+            let here = async {
+                // The worker ends only with the process.
+                let _ = holding.wait_for(|holding| *holding == Holding::Owning).await;
+            };
+            let there = holders.wait_for(|holders| {
+                holders.get(&slot).is_some_and(|holder| holder.lives && !self.is_self(holder))
+            });
+            tokio::select! {
+                () = here => {}
+                _ = there => {}
+            }
         }
     }
 

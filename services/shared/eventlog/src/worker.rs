@@ -3,7 +3,7 @@
 //! Two stages: the first decides and appends, the second writes rows, moves `applied`, publishes and answers. So the next
 //! group may be appended while the rows of the one before are on their way; answers keep the order of groups.
 
-use crate::error::{not_here, outcome_unknown, overloaded, store_failure};
+use crate::error::{elsewhere, outcome_unknown, overloaded, store_failure};
 use crate::owner::{Mutant, NotAppended, Owner, Rowed, finish};
 use crate::platform::Shared;
 use crate::rebuild::{self, Join};
@@ -220,7 +220,7 @@ impl Run {
                 }
                 () = stopping.cancelled() => return None,
                 queued = self.waiting.recv() => {
-                    let _ = queued?.answer.send(Err(not_here()));
+                    let _ = queued?.answer.send(Err(elsewhere(self.log, None)));
                 }
             }
         }
@@ -228,10 +228,10 @@ impl Run {
 
     fn turn_away(&mut self, left: Vec<Queued>) {
         for queued in left {
-            let _ = queued.answer.send(Err(not_here()));
+            let _ = queued.answer.send(Err(elsewhere(self.log, None)));
         }
         while let Ok(queued) = self.waiting.try_recv() {
-            let _ = queued.answer.send(Err(not_here()));
+            let _ = queued.answer.send(Err(elsewhere(self.log, None)));
         }
     }
 

@@ -4,12 +4,14 @@
 
 pub mod clock;
 pub mod digest;
+pub mod elsewhere;
 pub mod error;
 pub mod id;
 pub mod page;
 pub mod shard;
 
 pub use clock::{Clock, Millis, Random};
+pub use elsewhere::Elsewhere;
 pub use error::{ErrorCode, Failure};
 pub use id::{AccountId, Id, IdMint, PostId, ServerId};
 pub use page::{PageSize, PageToken};

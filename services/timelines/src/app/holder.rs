@@ -12,9 +12,10 @@ use crate::config::Config;
 use crate::consumer;
 use crate::domain::memory::{Bounds, Change, Delivery, Memory, Patch};
 use crate::domain::window::Window;
+use p92_chassis::transport::route::is_passed_on;
 use p92_eventlog::heads::read_heads;
 use p92_eventlog::{GroupStream, Platform, Poison, Recorded, tables};
-use p92_kernel::{Id, Position, Seq, Service, Shard};
+use p92_kernel::{Elsewhere, Failure, Id, Position, Seq, Service, Shard};
 use p92_proto::event::v1 as event;
 use p92_proto::posting::v1 as posting;
 use p92_storage::{Direction, Key, KeyReader, LogKey, Range, Scan, StoreError};
@@ -40,6 +41,15 @@ const STEPS_AT_ONCE: usize = 8;
 
 /// A long delivery under way, with the event that it belongs to.
 type Long = (Delivery, LogKey, Seq);
+
+/// What becomes of a question if the holder of its slot cannot be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Otherwise {
+    /// It is answered here, in the way that needs no memory.
+    Here,
+    /// It waits for a holder, and is refused in the end.
+    Refused,
+}
 
 /// The memory of this process, and everything that keeps it true.
 #[derive(Debug)]
@@ -117,6 +127,22 @@ impl Holder {
         fresh_at != 0
             && now.saturating_sub(Duration::from_millis(fresh_at - 1)) <= FRESH
             && !self.distrusted.load(Ordering::Acquire)
+    }
+
+    /// Fails if another replica holds the viewer's slot and shall be asked first.
+    pub fn is_asked(&self, viewer: u64, otherwise: Otherwise) -> Result<(), Failure> {
+        let Some(shard) = Id::new(viewer).map(Id::shard).filter(|_| !is_passed_on()) else { return Ok(()) };
+        let membership = &self.platform.membership;
+        let holder = membership.holders().borrow().get(&(Service::Timelines, shard)).cloned();
+        let other =
+            holder.filter(|holder| holder.lives && !holder.address.is_empty() && !membership.is_self(holder));
+        let Some(other) = other else { return Ok(()) };
+        Err(p92_eventlog::error::not_here().because(Elsewhere {
+            service: Service::Timelines,
+            shard,
+            address: Some(other.address),
+            here_too: otherwise == Otherwise::Here,
+        }))
     }
 
     /// Waits until memory may answer for this viewer, at most so long.

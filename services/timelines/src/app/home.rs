@@ -2,6 +2,7 @@
 
 use super::App;
 use super::clients::Question;
+use super::holder::Otherwise;
 use crate::domain::entry::Entry;
 use crate::domain::memory::page::{Answer, minute_of};
 use crate::domain::memory::partition::Moment;
@@ -60,12 +61,21 @@ impl Noted {
 }
 
 impl App {
-    /// Remembers what a viewer has just done: his later reads wait for it.
-    pub fn note_own_write(&self, viewer: u64, positions: Vec<event::Position>) {
+    /// Remembers what a viewer has just done: his later reads wait for it. For the holder of his slot, who is asked then.
+    pub fn note_own_write(&self, viewer: u64, positions: Vec<event::Position>) -> Result<(), Failure> {
+        self.holder.is_asked(viewer, Otherwise::Here)?;
         self.noted.note(viewer, positions, self.runtime.platform().clock.monotonic());
+        Ok(())
     }
 
-    /// What a read of this viewer must show: what it asks for, and what he has just done.
+    /// What a read of this viewer must show: what it asks for, and what he has just done. The holder of his slot knows
+    /// that, and is the one to be asked; if he cannot be, what is read here is no older than what was asked for.
+    pub(crate) fn at_holder(&self, options: &event::ReadOptions) -> Result<event::ReadOptions, Failure> {
+        self.holder.is_asked(options.viewer_id, Otherwise::Here)?;
+        Ok(self.with_noted(options))
+    }
+
+    /// What a read asks for, and what its viewer told this process.
     pub(crate) fn with_noted(&self, options: &event::ReadOptions) -> event::ReadOptions {
         let mut options = options.clone();
         options.at_least.extend(self.noted.of(options.viewer_id));
@@ -82,7 +92,7 @@ impl App {
         if options.viewer_id == 0 {
             return Err(error::no_viewer());
         }
-        let options = self.with_noted(options);
+        let options = self.at_holder(options)?;
         let question = Self::question(&options);
         if forced != TimelineSource::Merge
             && let Some(page) = self.remembered(&question, &window, forced).await?

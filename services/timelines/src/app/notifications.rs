@@ -45,7 +45,7 @@ impl App {
         if options.viewer_id == 0 {
             return Err(error::no_viewer());
         }
-        let options = self.with_noted(options);
+        let options = self.at_holder(options)?;
         self.runtime.reads().at_least(&options.at_least).await?;
         let mut left = Window { limit: AT_ONCE, ..window };
         let (mut page, mut looked_at) = (Vec::new(), 0);
@@ -87,7 +87,7 @@ impl App {
         filter: &Filter,
         limit: usize,
     ) -> Result<usize, Failure> {
-        let options = self.with_noted(options);
+        let options = self.at_holder(options)?;
         let markers = self.markers(&options).await?;
         let is_it = |marker: &&Marker| marker.timeline == i32::from(MarkedTimeline::Notifications);
         let above = markers.iter().find(is_it).map_or(0, |marker| marker.last_read_id);

@@ -72,7 +72,7 @@ impl App {
         window: Window,
         origin: Origin,
     ) -> Result<Vec<Entry<u64>>, Failure> {
-        let options = self.with_noted(options);
+        let options = self.at_holder(options)?;
         self.runtime.reads().at_least(&options.at_least).await?;
         let question = Self::question(&options);
         let scope = match (origin.local, origin.remote) {
@@ -94,7 +94,7 @@ impl App {
         if tags.any.is_empty() || [&tags.any, &tags.all, &tags.none].iter().any(|tags| tags.len() > MOST) {
             return Err(Failure::invalid("any", "BAD_TAGS", "Ask for one to five tags of each sort."));
         }
-        let question = Self::question(&self.with_noted(options));
+        let question = Self::question(&self.at_holder(options)?);
         self.page(&question, window, origin, Source::Tags(tags)).await
     }
 

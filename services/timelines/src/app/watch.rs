@@ -5,7 +5,7 @@
 
 use super::App;
 use super::clients::Question;
-use super::holder::{heard_of, told_of};
+use super::holder::{Otherwise, heard_of, told_of};
 use super::live::{Signal, What};
 use super::public::Origin;
 use crate::consumer;
@@ -16,8 +16,9 @@ use crate::domain::memory::partition::Moment;
 use crate::domain::window::Window;
 use crate::error;
 use crate::wire::entry_to_wire;
+use p92_eventlog::membership::Holder as MemberHolder;
 use p92_eventlog::owner::read_groups;
-use p92_kernel::{Failure, Seq, Service};
+use p92_kernel::{Failure, Seq, Service, Shard};
 use p92_proto::event::v1::ReadOptions;
 use p92_proto::timelines::v1 as proto;
 use p92_proto::timelines::v1::watch_home_response::Change as Sent;
@@ -26,7 +27,7 @@ use prost::Message as _;
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::{broadcast, mpsc, watch};
 
 /// After this long without anything a sign of life is sent, and the viewer's own standing is looked at.
 const SILENCE: Duration = Duration::from_secs(3);
@@ -43,6 +44,8 @@ pub struct HomeWatch {
     options: ReadOptions,
     came: mpsc::Receiver<Signal>,
     heard: broadcast::Receiver<Signal>,
+    /// Who holds which slot.
+    holders: watch::Receiver<BTreeMap<(Service, Shard), MemberHolder>>,
     /// Everything up to these ends was sent.
     ends: BTreeMap<LogKey, Seq>,
     /// Sent beyond the ends, in order.
@@ -80,11 +83,13 @@ impl App {
         self: &Arc<Self>,
         request: proto::WatchHomeRequest,
     ) -> Result<HomeWatch, Failure> {
-        let options = self.with_noted(&request.options.clone().unwrap_or_default());
+        let options = request.options.clone().unwrap_or_default();
         let viewer = options.viewer_id;
         if viewer == 0 {
             return Err(error::no_viewer());
         }
+        self.holder.is_asked(viewer, Otherwise::Refused)?;
+        let options = self.with_noted(&options);
         if !self.holder.wait_until_it_may(viewer, DOUBT).await {
             return Err(error::watch_again());
         }
@@ -96,6 +101,7 @@ impl App {
             options,
             came,
             heard,
+            holders: self.runtime.platform().membership.holders(),
             ends: self.holder.marks.ends(),
             sent: VecDeque::new(),
             shown: HashSet::new(),
@@ -236,6 +242,13 @@ impl HomeWatch {
                 () = stopping.cancelled() => return Some(Err(error::watch_again())),
                 signal = self.came.recv() => signal,
                 heard = self.heard.recv() => heard.ok(),
+                Ok(()) = self.holders.changed() => {
+                    // Another holds the slot: the stream goes on there, from the cursor that was sent last.
+                    match self.app.holder.is_asked(self.options.viewer_id, Otherwise::Refused) {
+                        Ok(()) => continue,
+                        Err(_moved) => return Some(Err(error::watch_again())),
+                    }
+                }
                 () = tokio::time::sleep(SILENCE) => {
                     let checked = self.check_viewer().await;
                     return Some(checked.map(|()| self.message(Sent::StillHere(proto::StillHere {}))));

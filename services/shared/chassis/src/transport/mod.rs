@@ -11,12 +11,15 @@ pub mod deadline;
 mod guard;
 mod method;
 mod network;
+mod passing;
 mod peers;
 mod reach;
+pub mod route;
 
 pub use deadline::{DEFAULT as DEFAULT_DEADLINE, within};
 pub use guard::{Guarded, Rules};
 pub use network::{BadAddress, Network};
+pub use passing::{Others, PassOn};
 
 use crate::telemetry::context;
 use call::{End, Meters, Ongoing};

@@ -6,8 +6,10 @@
 //! It refuses to know what the servers serve.
 
 use super::BoxError;
+use super::passing::Others;
 use super::peers::Peers;
 use super::reach::{Connector, Target};
+use super::route::{self, Known};
 use crate::tls::Credentials;
 use bytes::Bytes;
 use http::uri::{Authority, PathAndQuery, Scheme};
@@ -15,6 +17,7 @@ use http::{Request, Response, Uri};
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use p92_kernel::Shard;
 use parking_lot::Mutex;
 use std::future::Future;
 use std::pin::Pin;
@@ -44,6 +47,9 @@ pub struct BadAddress(pub String);
 pub struct Network {
     client: Client<Connector, Shared>,
     peers: Arc<Peers>,
+    server_name: Option<Arc<str>>,
+    /// Where the holders of slots are reached, and which of them are known.
+    holders: Option<(Others, Arc<Known>)>,
 }
 
 impl std::fmt::Debug for Network {
@@ -70,7 +76,19 @@ impl Network {
     /// The same way, spoken over mutual TLS.
     #[must_use]
     pub fn with_credentials(self, credentials: Option<Credentials>) -> Self {
-        Self { client: client(&self.peers, credentials), ..self }
+        Self { client: client(&self.peers, credentials, self.server_name.clone()), ..self }
+    }
+
+    /// Servers show a certificate for this name, wherever they were found. To be said before the credentials.
+    #[must_use]
+    pub fn with_server_name(self, name: Option<&str>) -> Self {
+        Self { server_name: name.map(Into::into), ..self }
+    }
+
+    /// Calls go to the holder of the slot that they are about (see `route`), if earlier answers told who that is.
+    #[must_use]
+    pub fn with_holders(self, others: Others) -> Self {
+        Self { holders: Some((others, Arc::default())), ..self }
     }
 
     /// The way to a process on this machine that listens on a socket in the file system.
@@ -81,11 +99,80 @@ impl Network {
 
     fn over(peers: Peers) -> Self {
         let peers = Arc::new(peers);
-        Self { client: client(&peers, None), peers }
+        Self { client: client(&peers, None, None), peers, server_name: None, holders: None }
+    }
+
+    /// Offers a request to the addresses in turn, until one has taken something of it.
+    pub(super) async fn offer(&self, head: &http::request::Parts, body: &Shared) -> Reach {
+        let unresolved = Peers::refresh(&self.peers).await;
+        let mut tried = Vec::new();
+        let mut refused = None;
+        while tried.len() < TRIES
+            && let Some(target) = self.peers.pick(&tried)
+        {
+            let mut again = Request::new(body.clone());
+            *again.method_mut() = head.method.clone();
+            *again.headers_mut() = head.headers.clone();
+            *again.version_mut() = http::Version::HTTP_2;
+            *again.uri_mut() = match uri(&target, head.uri.path_and_query()) {
+                Ok(uri) => uri,
+                Err(error) => return Reach::Broken(error.into()),
+            };
+            match self.client.request(again).await {
+                Ok(response) => {
+                    self.peers.reached(&target);
+                    return Reach::Answered(response.map(Body::new));
+                }
+                Err(error) if error.is_connect() && body.untouched() => {
+                    self.peers.failed(&target);
+                    tried.push(target);
+                    refused = Some(error);
+                }
+                Err(error) => return Reach::Broken(error.into()),
+            }
+        }
+        Reach::Unreached(refused.map_or_else(|| Unreached::Unknown(unresolved), Unreached::Refused))
+    }
+
+    /// Offers a request to the holder of the slot that it is about, then to whoever is there.
+    async fn ask(&self, about: Option<Shard>, head: &http::request::Parts, body: &Shared) -> Reach {
+        let Some((others, known)) = &self.holders else { return self.offer(head, body).await };
+        if let Some(shard) = about
+            && let Some(holder) = known.holder(shard)
+            && let Some(network) = others.at(&holder)
+        {
+            match network.offer(head, body).await {
+                Reach::Unreached(_) => known.forget(shard),
+                reach => return reach.learn(known),
+            }
+        }
+        self.offer(head, body).await.learn(known)
     }
 }
 
-fn client(peers: &Arc<Peers>, credentials: Option<Credentials>) -> Client<Connector, Shared> {
+/// What came of offering a request.
+pub(super) enum Reach {
+    Answered(Response<Body>),
+    /// Nothing of it was sent to anybody.
+    Unreached(Unreached),
+    /// Something of it was sent, and it is not known what came of it.
+    Broken(BoxError),
+}
+
+impl Reach {
+    fn learn(self, known: &Known) -> Self {
+        if let Self::Answered(response) = &self {
+            known.learn(response.headers());
+        }
+        self
+    }
+}
+
+fn client(
+    peers: &Arc<Peers>,
+    credentials: Option<Credentials>,
+    server_name: Option<Arc<str>>,
+) -> Client<Connector, Shared> {
     Client::builder(TokioExecutor::new())
         .timer(TokioTimer::new())
         .pool_timer(TokioTimer::new())
@@ -95,12 +182,12 @@ fn client(peers: &Arc<Peers>, credentials: Option<Credentials>) -> Client<Connec
         .http2_keep_alive_interval(KEEPALIVE)
         .http2_keep_alive_timeout(PATIENCE)
         .http2_keep_alive_while_idle(true)
-        .build(Connector { peers: Arc::clone(peers), credentials })
+        .build(Connector { peers: Arc::clone(peers), credentials, server_name })
 }
 
 /// No address answered, and why the last one did not.
 #[derive(Debug, thiserror::Error)]
-enum Unreached {
+pub(super) enum Unreached {
     #[error("no address is known")]
     Unknown(#[source] Option<std::io::Error>),
     #[error("no address could be reached")]
@@ -117,35 +204,14 @@ impl Service<Request<Body>> for Network {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let (client, peers) = (self.client.clone(), Arc::clone(&self.peers));
+        let (network, about) = (self.clone(), route::shard());
         Box::pin(async move {
-            let unresolved = Peers::refresh(&peers).await;
             let (head, body) = request.into_parts();
-            let body = Shared::new(body);
-            let mut tried = Vec::new();
-            let mut refused = None;
-            while tried.len() < TRIES
-                && let Some(target) = peers.pick(&tried)
-            {
-                let mut again = Request::new(body.clone());
-                *again.method_mut() = head.method.clone();
-                *again.headers_mut() = head.headers.clone();
-                *again.version_mut() = http::Version::HTTP_2;
-                *again.uri_mut() = uri(&target, head.uri.path_and_query())?;
-                match client.request(again).await {
-                    Ok(response) => {
-                        peers.reached(&target);
-                        return Ok(response.map(Body::new));
-                    }
-                    Err(error) if error.is_connect() && body.untouched() => {
-                        peers.failed(&target);
-                        tried.push(target);
-                        refused = Some(error);
-                    }
-                    Err(error) => return Err(error.into()),
-                }
+            match network.ask(about, &head, &Shared::new(body)).await {
+                Reach::Answered(response) => Ok(response),
+                Reach::Unreached(error) => Err(error.into()),
+                Reach::Broken(error) => Err(error),
             }
-            Err(refused.map_or_else(|| Unreached::Unknown(unresolved), Unreached::Refused).into())
         })
     }
 }
@@ -170,13 +236,13 @@ fn host_and_port(text: &str) -> Result<(String, u16), BadAddress> {
 
 /// A body that can be offered to a second connection as long as the first one has taken nothing of it.
 #[derive(Clone)]
-struct Shared {
+pub(super) struct Shared {
     body: Arc<Mutex<Body>>,
     touched: Arc<AtomicBool>,
 }
 
 impl Shared {
-    fn new(body: Body) -> Self {
+    pub(super) fn new(body: Body) -> Self {
         Self { body: Arc::new(Mutex::new(body)), touched: Arc::new(AtomicBool::new(false)) }
     }
 

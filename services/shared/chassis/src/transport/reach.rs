@@ -67,6 +67,8 @@ impl Target {
 pub(super) struct Connector {
     pub(super) peers: Arc<Peers>,
     pub(super) credentials: Option<Credentials>,
+    /// The name that servers' certificates carry, if it is not the one they were found by.
+    pub(super) server_name: Option<Arc<str>>,
 }
 
 impl Service<Uri> for Connector {
@@ -88,7 +90,8 @@ impl Service<Uri> for Connector {
                     // A socket in the file system is guarded by its permissions.
                     (None, _) | (_, Target::Socket(_)) => Ok(wire),
                     (Some(credentials), target) => {
-                        secure(credentials, this.peers.host_of(&target), wire).await
+                        let name = this.server_name.clone().or_else(|| this.peers.host_of(&target));
+                        secure(credentials, name, wire).await
                     }
                 }
             };

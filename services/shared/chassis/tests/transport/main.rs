@@ -5,6 +5,7 @@
 // A test says by a panic what it expected.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod passing;
 mod probe;
 mod restart;
 mod shapes;

@@ -24,8 +24,11 @@ impl Authority {
 
     /// Mounts a certificate for this name, its key, and the authority, as an orchestrator would.
     pub fn mount(&self, directory: &Path, name: &str) -> TlsConfig {
+        self.mount_params(directory, CertificateParams::new(vec![name.to_owned()]).unwrap())
+    }
+
+    fn mount_params(&self, directory: &Path, params: CertificateParams) -> TlsConfig {
         let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         let certificate = params.signed_by(&key, &self.0).unwrap();
         let write = |file: &str, text: String| {
             std::fs::write(directory.join(file), text).unwrap();
@@ -107,6 +110,36 @@ async fn a_server_must_carry_the_name_that_it_is_asked_by() {
     let probe = Probe::new();
     let port = serve(&probe, other.clone()).await;
     assert_eq!(call(port, Some(other)).await, Err(Code::Unavailable));
+    assert!(!probe.was_called());
+}
+
+#[tokio::test]
+async fn replicas_without_names_share_one() {
+    let authority = Authority::new();
+    let (credentials, _files) = authority.credentials("p92.internal");
+    let port = serve(&Probe::new(), credentials.clone()).await;
+    let named = |name| {
+        let network = Network::new([format!("127.0.0.1:{port}")]).unwrap().with_server_name(Some(name));
+        HealthClient::new(Transport::remote(network.with_credentials(Some(credentials.clone()))))
+    };
+    assert!(named("p92.internal").check(probe::request("ok")).await.is_ok());
+    assert!(named("p92.elsewhere").check(probe::request("ok")).await.is_err());
+}
+
+#[tokio::test]
+async fn who_is_out_of_date_is_refused_both_ways() {
+    let authority = Authority::new();
+    let (good, _files) = authority.credentials("127.0.0.1");
+    let directory = tempfile::tempdir().unwrap();
+    let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+    params.not_before = rcgen::date_time_ymd(2019, 1, 1);
+    params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+    let expired = Credentials::load(&authority.mount_params(directory.path(), params)).unwrap();
+    let probe = Probe::new();
+    let port = serve(&probe, good.clone()).await;
+    assert_eq!(call(port, expired.clone()).await, Err(Code::Unavailable));
+    let port = serve(&probe, expired.unwrap()).await;
+    assert_eq!(call(port, Some(good)).await, Err(Code::Unavailable));
     assert!(!probe.was_called());
 }
 

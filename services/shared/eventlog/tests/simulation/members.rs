@@ -71,3 +71,44 @@ async fn what_one_member_gives_back_another_takes_until_it_is_wanted_again() {
     tasks.close();
     tasks.wait().await;
 }
+
+#[tokio::test]
+async fn who_retires_hands_over_and_everybody_knows_to_whom() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = Shim::new(open(dir.path()), 1);
+    engine.calm();
+    let (clock, tasks, stop) = (Arc::new(Moved::default()), TaskTracker::new(), CancellationToken::new());
+    let shards = ShardCount::new(16).unwrap();
+    let member = |name: &str| {
+        let address = format!("{name}:1");
+        Membership::start_at(address, engine.clone(), clock.clone(), name.to_owned(), shards, &tasks, &stop)
+    };
+    let (one, other) = (member("one"), member("other"));
+    let settle = async || {
+        for _ in 0..3 {
+            one.join(Service::Posting).await.unwrap();
+            other.join(Service::Posting).await.unwrap();
+        }
+    };
+    settle().await;
+    for shard in shards.all() {
+        let holder = one.holder(Service::Posting, shard).await.unwrap().unwrap();
+        let expected = if held(&one).contains(&shard) { "one:1" } else { "other:1" };
+        assert_eq!((holder.address.as_str(), holder.lives), (expected, true), "{shard}");
+        assert_eq!(other.holder(Service::Posting, shard).await.unwrap(), Some(holder));
+    }
+    one.retire().await.unwrap();
+    assert!(held(&one).is_empty(), "handed over at once");
+    settle().await;
+    assert_eq!((held(&one).len(), held(&other).len()), (0, 16));
+    let told = one.holders().borrow().values().all(|holder| holder.address == "other:1");
+    assert!(told, "and whoever is still asked knows whom to pass a call on to");
+    // The last one goes on until its end.
+    one.leave().await;
+    other.retire().await.unwrap();
+    settle().await;
+    assert_eq!(held(&other).len(), 16);
+    stop.cancel();
+    tasks.close();
+    tasks.wait().await;
+}

@@ -3,13 +3,18 @@
 //! In: flags, a file, variables. Out: one struct that was checked as a whole, or everything that is wrong with it, each
 //! with its place. It refuses to know what a part does with its section.
 
+mod cluster;
+
+pub use cluster::{BusConfig, BusKind, ClientTls, Consistency, Cql, Internal, PeersConfig, StoreKind};
+
+use crate::role::Role;
 use clap::Args;
 use p92_chassis::config::{Loaded, Loader, Problem, Problems, print, process_environment};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 /// Variables that begin as settings do and are read by the command line itself.
-const NOT_SETTINGS: [&str; 2] = ["P92_CONFIG", "P92_DATA"];
+const NOT_SETTINGS: [&str; 3] = ["P92_CONFIG", "P92_DATA", "P92_ENDPOINT"];
 
 p92_chassis::config! {
     /// P92. A setting is read from the file, then from its variable (`store.cache_mib` is P92_STORE__CACHE_MIB), then
@@ -30,8 +35,18 @@ p92_chassis::config! {
         pub keys: Option<PathBuf> = None,
         /// Logs, traces and metrics.
         pub telemetry: p92_chassis::telemetry::TelemetryConfig,
-        /// The embedded store.
+        /// The store.
         pub store: Store,
+        /// The bus between processes.
+        pub bus: BusConfig,
+        /// Where other processes reach this one, if it is one service.
+        pub internal: Internal,
+        /// Where the services are, if they are not in this process.
+        pub peers: PeersConfig,
+        /// Mutual TLS between services.
+        pub tls: p92_chassis::tls::TlsConfig,
+        /// How a process ends.
+        pub shutdown: p92_chassis::shutdown::ShutdownConfig,
         /// Servers, accounts, credentials.
         pub identity: p92_identity::Config,
         /// Posts.
@@ -48,8 +63,12 @@ p92_chassis::config! {
 }
 
 p92_chassis::config! {
-    /// The embedded store.
+    /// The store. Space, cache and compression are of the embedded one.
     pub struct Store {
+        /// `embedded` or `cql`.
+        pub kind: StoreKind = StoreKind::Embedded,
+        /// ScyllaDB or Cassandra.
+        pub cql: Cql,
         /// Below this much free space writes are refused, in MiB.
         pub free_floor_mib: u64 = 256,
         /// Blocks kept in memory, in MiB.
@@ -91,6 +110,17 @@ pub struct Flags {
 }
 
 impl Flags {
+    /// No flags: settings come from the file that `P92_CONFIG` names, and from variables.
+    #[must_use]
+    pub fn of_environment() -> Self {
+        Self { config: std::env::var_os("P92_CONFIG").map(PathBuf::from), ..Self::default() }
+    }
+
+    /// The same for a process that is one part of an installation.
+    pub fn load_for(&self, role: Role) -> Result<Settings, Problems> {
+        self.load()?.for_role(role)
+    }
+
     /// The settings in force, or everything that is wrong.
     pub fn load(&self) -> Result<Settings, Problems> {
         self.over(process_environment())
@@ -152,6 +182,15 @@ impl Settings {
             Ok(url) if problems.is_empty() => Ok(Self { loaded, url }),
             _ => Err(Problems(problems)),
         }
+    }
+
+    /// What one part of an installation needs is there, or everything that is not.
+    fn for_role(self, role: Role) -> Result<Self, Problems> {
+        let missing = cluster::problems_of(&self.loaded.value, role);
+        if missing.is_empty() {
+            return Ok(self);
+        }
+        Err(Problems(missing.into_iter().map(|(key, text)| self.loaded.problem(key, text)).collect()))
     }
 
     /// How people reach the first server, if that was said; as it is written into ids, without a slash at its end.
@@ -278,6 +317,22 @@ mod tests {
         let unknown = wrong(&["--http", "nowhere"], &[("P92_STORE__SHARD", "4")]);
         assert!(unknown.contains("P92_STORE__SHARD: there is no setting `store.shard`; did you mean"));
         assert!(unknown.contains("flag --http: `http`: "), "{unknown}");
+    }
+
+    #[test]
+    fn one_service_says_at_once_what_it_lacks() {
+        let set = [("P92_INTERNAL__LISTEN", "0.0.0.0:8094"), ("P92_PEERS__IDENTITY", r#"["identity:8094"]"#)];
+        let text = of(&[], &set).unwrap().for_role(Role::Timelines).unwrap_err().to_string();
+        for lacked in ["peers.posting", "internal.advertise", "`store.kind`: an embedded store belongs to"] {
+            assert!(text.contains(lacked), "{lacked} in {text}");
+        }
+        assert!(!text.contains("peers.identity"), "{text}");
+        let cql = [
+            ("P92_STORE__KIND", "cql"),
+            ("P92_INTERNAL__LISTEN", "0.0.0.0:8094"),
+            ("P92_INTERNAL__ADVERTISE", "identity-0.members:8094"),
+        ];
+        assert!(of(&[], &cql).unwrap().for_role(Role::Identity).is_ok());
     }
 
     #[test]

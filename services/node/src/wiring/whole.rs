@@ -1,7 +1,4 @@
-//! The services of one process and the transports between them.
-//!
-//! Each service gets the way to another one as a transport; whether that is the co-located server or a network channel is
-//! decided here alone.
+//! Every service in one process: the co-located servers themselves are the transports between them.
 
 use crate::operator::Operator;
 use crate::settings::Config;

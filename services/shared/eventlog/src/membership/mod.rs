@@ -8,17 +8,23 @@
 //! A member that meets an event newer than its build gives the slot back for a while (§3.5): another one, of a newer
 //! build, may know the event. Its row says so, that nobody waits for it to take the slot.
 
-use crate::tables;
+mod holders;
+mod rows;
+
+pub use holders::Holder;
+pub use rows::{is_held, take_slot};
+
 use bytes::Bytes;
-use p92_kernel::{Clock, Service, Shard, ShardCount, digest};
+use holders::Holders;
+use p92_kernel::{Clock, Service, Shard, ShardCount};
 use p92_proto::event::v1;
-use p92_storage::{
-    Conditional, Direction, Engine, Key, KeyReader, LogKey, Range, Row, RowKey, Scan, StoreError,
-};
+use p92_storage::{Conditional, Engine, StoreError};
 use parking_lot::Mutex;
 use prost::Message;
+use rows::{member_key, put_owner, slot_name, weight};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -26,6 +32,8 @@ use tokio_util::task::TaskTracker;
 
 /// How often a member beats.
 pub const BEAT_EVERY: Duration = Duration::from_secs(2);
+/// How often a member looks at the slots: one that was handed to it is taken up within this time.
+pub const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// After how long without a beat a member counts as dead.
 pub const DEAD_AFTER: Duration = Duration::from_secs(6);
 
@@ -70,20 +78,39 @@ pub struct Membership {
     engine: Arc<dyn Engine>,
     clock: Arc<dyn Clock>,
     member: String,
+    /// Where other members reach this one; empty if they do not.
+    address: String,
     shards: ShardCount,
     services: Mutex<Vec<Service>>,
     slots: watch::Sender<BTreeMap<(Service, Shard), u64>>,
     seen: Mutex<HashMap<String, Seen>>,
     beat: Mutex<u64>,
     away: Mutex<BTreeMap<(Service, Shard), Away>>,
+    /// Who holds what, as the last look found it.
+    holders: Holders,
+    /// On its way out: whatever another can hold, another shall hold.
+    retiring: AtomicBool,
     /// One step at a time: one that began before a slot was given back would take it again. Holds the version of the
     /// own row.
     stepping: tokio::sync::Mutex<Option<u64>>,
 }
 
 impl Membership {
-    /// Begins to beat, to watch, and to hold what this member should hold.
+    /// Begins to beat, to watch, and to hold what this member should hold. Nobody reaches it.
     pub fn start(
+        engine: Arc<dyn Engine>,
+        clock: Arc<dyn Clock>,
+        member: String,
+        shards: ShardCount,
+        tasks: &TaskTracker,
+        stopping: &CancellationToken,
+    ) -> Arc<Self> {
+        Self::start_at(String::new(), engine, clock, member, shards, tasks, stopping)
+    }
+
+    /// The same where others reach this member at an address, `host:port`.
+    pub fn start_at(
+        address: String,
         engine: Arc<dyn Engine>,
         clock: Arc<dyn Clock>,
         member: String,
@@ -95,26 +122,40 @@ impl Membership {
             engine,
             clock,
             member,
+            address,
             shards,
             services: Mutex::default(),
             slots: watch::Sender::default(),
             seen: Mutex::default(),
             beat: Mutex::new(0),
             away: Mutex::default(),
+            holders: Holders::default(),
+            retiring: AtomicBool::new(false),
             stepping: tokio::sync::Mutex::default(),
         });
-        let (running, stopping) = (Arc::clone(&membership), stopping.clone());
-        tasks.spawn(async move {
-            let mut tick = tokio::time::interval(BEAT_EVERY);
-            tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-            loop {
-                tokio::select! {
-                    () = stopping.cancelled() => return,
-                    _ = tick.tick() => running.step_or_log().await,
-                }
-            }
-        });
+        tasks.spawn(Arc::clone(&membership).run(stopping.clone()));
         membership
+    }
+
+    async fn run(self: Arc<Self>, stopping: CancellationToken) {
+        let mut beats = tokio::time::interval(BEAT_EVERY);
+        let mut looks = tokio::time::interval(LOOK_EVERY);
+        for tick in [&mut beats, &mut looks] {
+            tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        }
+        // Where nobody else lives, nothing changes between two beats.
+        let alone = self.engine.capabilities().exclusive;
+        loop {
+            let stepped = tokio::select! {
+                biased;
+                () = stopping.cancelled() => return,
+                _ = beats.tick() => self.step().await,
+                _ = looks.tick(), if !alone => self.look_again().await,
+            };
+            if let Err(error) = stepped {
+                tracing::warn!(%error, "the membership cannot be read; slots stay as they are");
+            }
+        }
     }
 
     /// From now on this member wants slots of that service; answers when it has looked for them once.
@@ -156,6 +197,36 @@ impl Membership {
         self.slots.subscribe()
     }
 
+    /// Who holds a slot, as far as this member knows. It asks the store only if it knows nobody else.
+    pub async fn holder(&self, service: Service, shard: Shard) -> Result<Option<Holder>, StoreError> {
+        match self.holders.get(service, shard) {
+            Some(known) if known.member != self.member => Ok(Some(known)),
+            _ => {
+                let (_, row) = rows::owner(&*self.engine, service, shard).await?;
+                Ok(self.holders.of(&row))
+            }
+        }
+    }
+
+    /// Whether it is this member that a slot's holder is.
+    #[must_use]
+    pub fn is_self(&self, holder: &Holder) -> bool {
+        holder.member == self.member
+    }
+
+    /// Who holds what, as the last look found it; told anew whenever it changes.
+    #[must_use]
+    pub fn holders(&self) -> watch::Receiver<BTreeMap<(Service, Shard), Holder>> {
+        self.holders.subscribe()
+    }
+
+    /// Hands over whatever another living member can hold, and takes nothing any more. For a process that is about to
+    /// stop, while it can still pass calls on.
+    pub async fn retire(&self) -> Result<(), StoreError> {
+        self.retiring.store(true, Ordering::Release);
+        self.step().await
+    }
+
     /// Gives every slot back, and the member row with them.
     pub async fn leave(&self) {
         let version = self.stepping.lock().await;
@@ -174,12 +245,6 @@ impl Membership {
         }
     }
 
-    async fn step_or_log(&self) {
-        if let Err(error) = self.step().await {
-            tracing::warn!(%error, "the membership cannot be read; slots stay as they are");
-        }
-    }
-
     /// One beat and one look at the others.
     async fn step(&self) -> Result<(), StoreError> {
         let mut version = self.stepping.lock().await;
@@ -189,23 +254,49 @@ impl Membership {
             *beat += 1;
             *beat
         };
+        // Whoever retires wants nothing, so that the others know whose the slots will be.
+        let wanted = if self.retiring.load(Ordering::Acquire) { &[] } else { services.as_slice() };
         let row = v1::MemberRow {
             beat,
-            services: services.iter().map(|service| service.name().to_owned()).collect(),
-            address: String::new(),
+            services: wanted.iter().map(|service| service.name().to_owned()).collect(),
+            address: self.address.clone(),
             away: self.away(),
         };
         self.beat(&row, &mut version).await?;
+        self.settle_all(&services).await
+    }
+
+    /// A look at the others without a beat.
+    async fn look_again(&self) -> Result<(), StoreError> {
+        let version = self.stepping.lock().await;
+        if version.is_none() {
+            return Ok(());
+        }
+        let services = self.services.lock().clone();
+        self.settle_all(&services).await
+    }
+
+    async fn settle_all(&self, services: &[Service]) -> Result<(), StoreError> {
         let living = self.look().await?;
+        let mut found = BTreeMap::new();
         for service in services {
             let wanting: Vec<(&String, &v1::MemberRow)> = living
                 .iter()
                 .filter(|(_, row)| row.services.iter().any(|name| name == service.name()))
                 .collect();
+            let owned = rows::owned(&*self.engine, *service).await?;
             // All at once: their conditional writes share few syncs.
-            let slots = self.shards.all().map(|shard| self.settle(service, shard, &wanting, &living));
-            futures::future::try_join_all(slots).await?;
+            let slots = self.shards.all().map(|shard| {
+                let standing = owned.get(&shard).cloned().unwrap_or_default();
+                let (wanting, living) = (&wanting, &living);
+                async move {
+                    let row = self.settle(*service, shard, standing, wanting, living).await?;
+                    Ok::<_, StoreError>(((*service, shard), row))
+                }
+            });
+            found.extend(futures::future::try_join_all(slots).await?);
         }
+        self.holders.note(living, &found);
         Ok(())
     }
 
@@ -229,7 +320,7 @@ impl Membership {
         let asked = self.clock.monotonic();
         let exclusive = self.engine.capabilities().exclusive;
         let (mut living, mut forgotten) = (BTreeMap::new(), Vec::new());
-        let rows = self.members().await?;
+        let rows = rows::members(&*self.engine).await?;
         {
             let mut seen = self.seen.lock();
             seen.retain(|member, _| rows.iter().any(|(there, ..)| there == member));
@@ -255,68 +346,43 @@ impl Membership {
         Ok(living)
     }
 
-    /// Every member row, with its version.
-    async fn members(&self) -> Result<Vec<(String, u64, v1::MemberRow)>, StoreError> {
-        let mut scan = Scan {
-            table: tables::MEMBERS.only(),
-            partition: members_partition(),
-            range: Range::all(),
-            direction: Direction::Forward,
-            limit: 1_000,
-            after: None,
-        };
-        let damaged = |problem: String| StoreError::Damaged(format!("a member row: {problem}"));
-        let mut rows = Vec::new();
-        loop {
-            let page = self.engine.scan(&scan).await?;
-            for (clustering, row) in page.rows {
-                let member = KeyReader::new(&clustering).text();
-                let member = member.map_err(|error| damaged(error.to_string()))?;
-                let decoded = v1::MemberRow::decode(row.value).map_err(|error| damaged(error.to_string()))?;
-                rows.push((member, row.stamp, decoded));
-            }
-            match page.next {
-                Some(next) => scan.after = Some(next),
-                None => return Ok(rows),
-            }
-        }
-    }
-
-    /// Takes, keeps or hands over one slot.
+    /// Takes, keeps or hands over one slot. Answers what its row says then, as far as this member knows.
     async fn settle(
         &self,
         service: Service,
         shard: Shard,
+        (version, row): rows::Owned,
         wanting: &[(&String, &v1::MemberRow)],
         living: &BTreeMap<String, v1::MemberRow>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<v1::OwnershipRow, StoreError> {
         let slot = slot_name(service, shard);
         let able = wanting.iter().filter(|(_, row)| !row.away.contains(&slot)).map(|(member, _)| *member);
         // Nobody takes what everybody has given back.
         let nobody = String::new();
         let heir = able.max_by_key(|member| weight(member, service, shard)).unwrap_or(&nobody);
-        let standing = self.engine.get(&tables::ownership_key(service, shard)).await?;
-        let (version, row) = read_ownership(standing)?;
         let held = row.member == self.member;
         let mine = *heir == self.member;
-        if held && mine {
+        // Whoever retires and has no heir goes on until the end.
+        let stays = heir.is_empty() && self.retiring.load(Ordering::Acquire);
+        if held && (mine || stays) {
             self.note(service, shard, Some(row.epoch));
         } else if held {
             // The worker stops deciding first; whoever takes over closes the log behind it in any case.
             self.note(service, shard, None);
             let next = v1::OwnershipRow { member: heir.clone(), epoch: row.epoch + 1 };
-            self.hand_over(service, shard, row.epoch, &next).await?;
+            if put_owner(&*self.engine, service, shard, version, &next).await? {
+                return Ok(next);
+            }
         } else if mine && !living.contains_key(&row.member) {
             let next = v1::OwnershipRow { member: self.member.clone(), epoch: row.epoch + 1 };
-            let key = tables::ownership_key(service, shard);
-            let written = self.engine.compare_and_set(&key, version, next.encode_to_vec().into()).await?;
-            if written == Conditional::Applied {
+            if put_owner(&*self.engine, service, shard, version, &next).await? {
                 self.note(service, shard, Some(next.epoch));
+                return Ok(next);
             }
         } else {
             self.note(service, shard, None);
         }
-        Ok(())
+        Ok(row)
     }
 
     async fn hand_over(
@@ -326,10 +392,9 @@ impl Membership {
         epoch: u64,
         next: &v1::OwnershipRow,
     ) -> Result<(), StoreError> {
-        let key = tables::ownership_key(service, shard);
-        let (version, row) = read_ownership(self.engine.get(&key).await?)?;
+        let (version, row) = rows::owner(&*self.engine, service, shard).await?;
         if row.member == self.member && row.epoch == epoch {
-            self.engine.compare_and_set(&key, version, Bytes::from(next.encode_to_vec())).await?;
+            put_owner(&*self.engine, service, shard, version, next).await?;
         }
         Ok(())
     }
@@ -340,47 +405,4 @@ impl Membership {
             None => slots.remove(&(service, shard)).is_some(),
         });
     }
-}
-
-fn slot_name(service: Service, shard: Shard) -> v1::SlotName {
-    v1::SlotName { service: service.name().to_owned(), shard: u32::from(shard.0) }
-}
-
-/// Rendezvous hashing: the member with the largest weight should hold the slot.
-fn weight(member: &str, service: Service, shard: Shard) -> u64 {
-    digest::leading_u64(&digest::of_parts(&[
-        member.as_bytes(),
-        service.name().as_bytes(),
-        &shard.0.to_be_bytes(),
-    ]))
-}
-
-/// Whether the ownership row names this member and epoch.
-pub async fn is_held(engine: &dyn Engine, log: LogKey, member: &str, epoch: u64) -> Result<bool, StoreError> {
-    let (_, row) = read_ownership(engine.get(&tables::ownership_key(log.service, log.shard)).await?)?;
-    Ok(row.member == member && row.epoch == epoch)
-}
-
-/// Takes a slot from whoever has it, at the version that stands. For those who decide about slots themselves.
-pub async fn take_slot(engine: &dyn Engine, log: LogKey, member: &str) -> Result<Option<u64>, StoreError> {
-    let key = tables::ownership_key(log.service, log.shard);
-    let (version, row) = read_ownership(engine.get(&key).await?)?;
-    let next = v1::OwnershipRow { member: member.to_owned(), epoch: row.epoch + 1 };
-    let written = engine.compare_and_set(&key, version, next.encode_to_vec().into()).await?;
-    Ok((written == Conditional::Applied).then_some(next.epoch))
-}
-
-fn read_ownership(row: Option<Row>) -> Result<(Option<u64>, v1::OwnershipRow), StoreError> {
-    let Some(row) = row else { return Ok((None, v1::OwnershipRow::default())) };
-    let owner = v1::OwnershipRow::decode(row.value)
-        .map_err(|error| StoreError::Damaged(format!("an ownership row: {error}")))?;
-    Ok((Some(row.stamp), owner))
-}
-
-fn members_partition() -> Bytes {
-    Key::new().text("members").build()
-}
-
-fn member_key(member: &str) -> RowKey {
-    RowKey::new(tables::MEMBERS.only(), members_partition(), Key::new().text(member))
 }

@@ -1,0 +1,114 @@
+//! The store and the bus under everything: opened here, and known elsewhere by their ports alone.
+//!
+//! What another engine or bus brings is one arm of a `match`. It refuses to know which services run over it.
+
+use crate::settings::{BusKind, Settings, Store, StoreKind};
+use anyhow::{Context as _, bail};
+use p92_eventlog::{Bus, KeyFile, LocalBus, tables};
+use p92_kernel::{Clock, Random, Service, ShardCount};
+use p92_storage::{Embedded, EmbeddedConfig, Engine};
+use std::path::Path;
+use std::sync::Arc;
+
+/// An open store.
+pub struct OpenStore {
+    pub engine: Arc<dyn Engine>,
+    /// The id of the installation whose data it holds.
+    pub installation: String,
+    pub shards: ShardCount,
+    /// Made by this opening: nothing was sealed in it yet.
+    pub fresh: bool,
+    /// Lets go of it, when nobody uses it any more.
+    pub close: Box<dyn FnOnce() + Send>,
+}
+
+impl std::fmt::Debug for OpenStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OpenStore").field("installation", &self.installation).finish_non_exhaustive()
+    }
+}
+
+/// Opens the store that the settings name. An error is for the operator: waiting would not help.
+pub async fn open_store(settings: &Settings, data: &Path) -> anyhow::Result<OpenStore> {
+    match settings.store.kind {
+        StoreKind::Embedded => embedded(&settings.store, data),
+        StoreKind::Cql => {
+            bail!("this build has no engine for `store.kind = cql`; the embedded store is what it can open")
+        }
+    }
+}
+
+fn embedded(settings: &Store, data: &Path) -> anyhow::Result<OpenStore> {
+    let mut config = EmbeddedConfig::at(data);
+    config.shards = ShardCount::new(settings.shards).context("`store.shards` was checked")?;
+    config.free_floor_mib = settings.free_floor_mib;
+    config.cache_mib = settings.cache_mib;
+    config.compression = settings.compression;
+    let store = Embedded::open(config)?;
+    Ok(OpenStore {
+        installation: store.installation().to_owned(),
+        shards: store.shards(),
+        fresh: store.is_fresh(),
+        engine: Arc::clone(&store) as Arc<dyn Engine>,
+        close: Box::new(move || store.close()),
+    })
+}
+
+/// Opens the bus that the settings name.
+pub async fn open_bus(settings: &Settings, shards: ShardCount) -> anyhow::Result<Arc<dyn Bus>> {
+    match settings.bus.kind {
+        BusKind::Local => Ok(Arc::new(LocalBus::new(shards))),
+        BusKind::Nats => {
+            bail!(
+                "this build has no client for `bus.kind = nats`; `local` is what it can open, and readers read the log"
+            )
+        }
+    }
+}
+
+/// The keys of the store. They are made with an embedded store that is fresh; where processes share a store, each reads
+/// the file that the operator mounts, and none makes one: two would seal for two installations.
+pub fn open_keys(
+    settings: &Settings,
+    data: &Path,
+    store: &OpenStore,
+    clock: &dyn Clock,
+    random: &dyn Random,
+) -> anyhow::Result<KeyFile> {
+    let path = settings.keys(data);
+    let alone = settings.store.kind == StoreKind::Embedded;
+    if !alone && !path.exists() {
+        bail!(
+            "the key file {} is missing\n  what to do: make it once for the installation with `p92 keys init`, and mount the same file (read-only is enough) for every service; `keys` names it",
+            path.display()
+        );
+    }
+    Ok(KeyFile::open(&path, &store.installation, alone && store.fresh, clock.now(), random)?)
+}
+
+/// Makes the key file of a store in which nothing was sealed yet, where it is not there. Whether it was made.
+pub async fn make_keys(
+    settings: &Settings,
+    data: &Path,
+    store: &OpenStore,
+    clock: &dyn Clock,
+    random: &dyn Random,
+) -> anyhow::Result<bool> {
+    let path = settings.keys(data);
+    let there = path.exists();
+    let untouched = there || !is_sealed(&*store.engine).await?;
+    // One that is there is looked at, so that the file of another installation is told at once.
+    KeyFile::open(&path, &store.installation, untouched, clock.now(), random)?;
+    Ok(!there)
+}
+
+/// Whether anything was sealed: then a new key file would open none of it.
+async fn is_sealed(engine: &dyn Engine) -> anyhow::Result<bool> {
+    for service in Service::ALL {
+        let keys = tables::subject_keys(service).only();
+        if !engine.scan_table(keys, None, 1).await?.rows.is_empty() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}

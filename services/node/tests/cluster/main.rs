@@ -1,0 +1,16 @@
+//! Services in processes of their own, in several replicas, over one store: what one knows, every other finds.
+
+// A test says by a panic what it expected.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice
+)]
+
+mod moves;
+mod posts;
+mod public;
+mod shared;
+mod world;

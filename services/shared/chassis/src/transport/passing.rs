@@ -1,0 +1,247 @@
+//! Passing a call on to the replica that holds the slot it is about, once.
+//!
+//! It stands before a whole service: a method decides as if nobody else were there, and fails with
+//! [`p92_kernel::Elsewhere`] as the cause if another replica holds the slot. Nothing was done then, so the same bytes can
+//! go there. A call that was passed on is never passed on again. While a slot moves nobody holds it, and the call waits
+//! here, no longer than its deadline: a move is no error to a client.
+//! It refuses to know methods, messages and slots.
+
+use super::network::{Network, Reach, Shared};
+use super::route::{self, PASSED_ON, Told};
+use super::{deadline, lost};
+use crate::status::{HERE_TOO, to_status};
+use crate::tls::Credentials;
+use bytes::Bytes;
+use futures::stream;
+use http::request::Parts;
+use http::{HeaderValue, Request, Response};
+use hyper::body::Body as HttpBody;
+use p92_kernel::{ErrorCode, Failure};
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::time::Instant;
+use tonic::body::Body;
+use tonic::{Code, Status};
+use tower::{Service, ServiceExt as _};
+
+/// Bytes of a request that are kept for a second try: as much as a server decodes, and a frame's head.
+const KEPT: usize = (4 << 20) + 5;
+/// How long a call waits for a slot that nobody holds. A holder that hangs is taken for dead after six seconds.
+const PATIENCE: Duration = Duration::from_secs(12);
+/// Left for the answer when waiting ends at the call's own deadline.
+const ANSWERING: Duration = Duration::from_millis(300);
+const PAUSE: Duration = Duration::from_millis(25);
+const LONGEST_PAUSE: Duration = Duration::from_millis(250);
+/// Addresses whose connections are kept; more than any installation has replicas of one service.
+const OTHERS: usize = 1_024;
+
+/// The other replicas of an installation, by the addresses that they tell. Clones are the same.
+#[derive(Clone, Debug, Default)]
+pub struct Others {
+    known: Arc<Mutex<HashMap<String, Network>>>,
+    credentials: Option<Credentials>,
+    server_name: Option<Arc<str>>,
+}
+
+impl Others {
+    /// Reached over mutual TLS if there are credentials. `server_name` is the name that every certificate carries; if
+    /// there is none, the host of the address is.
+    #[must_use]
+    pub fn new(credentials: Option<Credentials>, server_name: Option<String>) -> Self {
+        Self { known: Arc::default(), credentials, server_name: server_name.map(Into::into) }
+    }
+
+    pub(super) fn at(&self, address: &str) -> Option<Network> {
+        let mut known = self.known.lock();
+        if let Some(network) = known.get(address) {
+            return Some(network.clone());
+        }
+        let network = Network::new([address]).ok()?;
+        let network = network.with_server_name(self.server_name.as_deref());
+        let network = network.with_credentials(self.credentials.clone());
+        if known.len() >= OTHERS {
+            known.clear();
+        }
+        known.insert(address.to_owned(), network.clone());
+        Some(network)
+    }
+}
+
+/// A service whose slots may be held by other replicas.
+#[derive(Clone, Debug)]
+pub struct PassOn<S> {
+    server: S,
+    others: Others,
+}
+
+impl<S> PassOn<S> {
+    /// Stands before `tonic::service::Routes`, behind the guard.
+    #[must_use]
+    pub const fn new(server: S, others: Others) -> Self {
+        Self { server, others }
+    }
+}
+
+impl<S> Service<Request<Body>> for PassOn<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + Sync + 'static,
+    S::Future: Send + 'static,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let (server, others) = (self.server.clone(), self.others.clone());
+        if request.headers().contains_key(PASSED_ON) {
+            return Box::pin(route::passed_on(server.oneshot(request)));
+        }
+        Box::pin(async move {
+            let (head, body) = request.into_parts();
+            match Kept::of(body).await {
+                Ok(body) => Ok(Passing { server, others, head, body }.answer().await),
+                Err(status) => Ok(status.into_http()),
+            }
+        })
+    }
+}
+
+/// One call, until somebody has answered it.
+struct Passing<S> {
+    server: S,
+    others: Others,
+    head: Parts,
+    body: Kept,
+}
+
+/// What came of asking the holder.
+enum Asked {
+    Answered(Response<Body>),
+    /// It does not hold the slot any more, or cannot be reached; nothing was done.
+    NotThere,
+}
+
+impl<S> Passing<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + Sync + 'static,
+    S::Future: Send + 'static,
+{
+    async fn answer(&self) -> Response<Body> {
+        let patience = deadline::left().map_or(PATIENCE, |left| left.saturating_sub(ANSWERING).min(PATIENCE));
+        let until = Instant::now() + patience;
+        let mut pause = PAUSE;
+        loop {
+            let response = self.here().await;
+            let Some(told) = elsewhere(&response) else { return response };
+            if let Some(owner) = told.owner()
+                && let Asked::Answered(mut answered) = self.there(owner).await
+            {
+                told.write(answered.headers_mut());
+                return answered;
+            }
+            if response.headers().contains_key(HERE_TOO) {
+                return route::passed_on(self.here()).await;
+            }
+            if Instant::now() + pause >= until {
+                return response;
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    async fn here(&self) -> Response<Body> {
+        match self.server.clone().oneshot(self.request()).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    }
+
+    async fn there(&self, owner: &str) -> Asked {
+        let Some(network) = self.others.at(owner) else { return Asked::NotThere };
+        let request = self.request();
+        let (mut head, body) = request.into_parts();
+        head.headers.insert(PASSED_ON, HeaderValue::from_static("1"));
+        if let Some(left) = deadline::left() {
+            deadline::write(&mut head.headers, left);
+        }
+        match network.offer(&head, &Shared::new(body)).await {
+            Reach::Answered(response) if elsewhere(&response).is_some() => Asked::NotThere,
+            Reach::Answered(response) => Asked::Answered(response),
+            Reach::Unreached(error) => {
+                tracing::debug!(owner, error = %error, "the holder of a slot cannot be reached");
+                Asked::NotThere
+            }
+            Reach::Broken(error) => Asked::Answered(to_status(lost(error)).into_http()),
+        }
+    }
+
+    fn request(&self) -> Request<Body> {
+        Request::from_parts(self.head.clone(), self.body.again())
+    }
+}
+
+/// Who holds the slot, if that is why nothing was done.
+fn elsewhere(response: &Response<Body>) -> Option<Told> {
+    let told = Told::of(response.headers())?;
+    let status = Status::from_header_map(response.headers())?;
+    (status.code() == Code::Unavailable).then_some(told)
+}
+
+/// A request that can be offered again.
+#[derive(Debug)]
+struct Kept(Vec<Bytes>);
+
+impl Kept {
+    async fn of(mut body: Body) -> Result<Self, Status> {
+        let (mut pieces, mut size) = (Vec::new(), 0);
+        while let Some(frame) = std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await
+        {
+            let Ok(piece) = frame?.into_data() else { continue };
+            size += piece.len();
+            if size > KEPT {
+                return Err(to_status(Failure::new(
+                    ErrorCode::ResourceExhausted,
+                    "REQUEST_TOO_LARGE",
+                    "The request is too large.",
+                )));
+            }
+            pieces.push(piece);
+        }
+        Ok(Self(pieces))
+    }
+
+    fn again(&self) -> Body {
+        match self.0.as_slice() {
+            [] => Body::empty(),
+            pieces => Body::new(Pieces(stream::iter(pieces.to_vec()))),
+        }
+    }
+}
+
+struct Pieces(stream::Iter<std::vec::IntoIter<Bytes>>);
+
+impl HttpBody for Pieces {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<hyper::body::Frame<Bytes>, Status>>> {
+        use futures::Stream as _;
+        Pin::new(&mut self.0)
+            .poll_next(context)
+            .map(|piece| piece.map(|piece| Ok(hyper::body::Frame::data(piece))))
+    }
+}

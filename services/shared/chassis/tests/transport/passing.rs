@@ -1,0 +1,165 @@
+//! Calls that find the holder of a slot, whichever replica they come to.
+
+use crate::probe;
+use futures::stream::BoxStream;
+use p92_chassis::Transport;
+use p92_chassis::server::{self, Limits};
+use p92_chassis::status::{from_status, to_status};
+use p92_chassis::transport::{Guarded, Network, Others, PassOn, Rules, route};
+use p92_kernel::{Elsewhere, Failure, Service, Shard};
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status};
+use tonic_health::pb::health_client::HealthClient;
+use tonic_health::pb::health_server::{Health, HealthServer};
+use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
+
+/// A replica of a service with one slot. It answers with its own number if it holds the slot.
+#[derive(Clone, Default)]
+struct Replica {
+    number: i32,
+    /// Where it believes the slot to be; itself if nowhere.
+    believes: Arc<Mutex<Option<Elsewhere>>>,
+    calls: Arc<AtomicUsize>,
+}
+
+impl Replica {
+    fn believes(&self, address: Option<&str>, here_too: bool) {
+        let address = address.map(str::to_owned);
+        *self.believes.lock() =
+            Some(Elsewhere { service: Service::Posting, shard: Shard(3), address, here_too });
+    }
+
+    fn holds(&self) {
+        *self.believes.lock() = None;
+    }
+
+    fn answer(&self) -> Result<HealthCheckResponse, Status> {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        match self.believes.lock().clone() {
+            Some(elsewhere) if !(elsewhere.here_too && route::is_passed_on()) => {
+                let failure = Failure::unavailable("MOVING", "It moves.", Duration::from_secs(1));
+                Err(to_status(failure.because(elsewhere)))
+            }
+            _ => Ok(HealthCheckResponse { status: self.number }),
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl Health for Replica {
+    type WatchStream = BoxStream<'static, Result<HealthCheckResponse, Status>>;
+
+    async fn check(&self, _: Request<HealthCheckRequest>) -> Result<Response<HealthCheckResponse>, Status> {
+        self.answer().map(Response::new)
+    }
+
+    async fn watch(&self, _: Request<HealthCheckRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        let first = self.answer()?;
+        Ok(Response::new(Box::pin(futures::stream::iter([Ok(first)]))))
+    }
+}
+
+/// Serves a replica; its address.
+async fn serve(replica: &Replica) -> String {
+    let routes = tonic::service::Routes::new(HealthServer::new(replica.clone()));
+    let guarded = Guarded::new(PassOn::new(routes, Others::default()), Rules::INTERNAL);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    tokio::spawn(server::serve(listener, server::grpc(guarded), Limits::INTERNAL, CancellationToken::new()));
+    address
+}
+
+fn replica(number: i32) -> Replica {
+    Replica { number, ..Replica::default() }
+}
+
+async fn check(way: &Transport) -> Result<i32, Status> {
+    Ok(HealthClient::new(way.clone()).check(probe::request("")).await?.into_inner().status)
+}
+
+/// Two replicas, and the way to the first alone.
+async fn two() -> (Replica, Replica, Transport, [String; 2]) {
+    let (one, two) = (replica(1), replica(2));
+    let addresses = [serve(&one).await, serve(&two).await];
+    let way = Transport::remote(Network::new([&addresses[0]]).unwrap().with_holders(Others::default()));
+    (one, two, way, addresses)
+}
+
+#[tokio::test]
+async fn a_call_is_passed_on_and_the_next_one_goes_there_at_once() {
+    let (one, _two, way, [_, there]) = two().await;
+    one.believes(Some(&there), false);
+    assert_eq!(check(&way).await.unwrap(), 2);
+    let before = one.calls.load(Ordering::SeqCst);
+    assert_eq!(route::about(Shard(3), check(&way)).await.unwrap(), 2);
+    assert_eq!(one.calls.load(Ordering::SeqCst), before, "it went to the holder");
+    // Of another shard nothing is known.
+    assert_eq!(route::about(Shard(4), check(&way)).await.unwrap(), 2);
+    assert_eq!(one.calls.load(Ordering::SeqCst), before + 1);
+    let mut stream =
+        HealthClient::new(way.clone()).watch(HealthCheckRequest::default()).await.unwrap().into_inner();
+    assert_eq!(stream.message().await.unwrap().unwrap().status, 2, "a stream is passed on at its opening");
+}
+
+#[tokio::test]
+async fn a_call_is_passed_on_once() {
+    let (one, two, way, [here, there]) = two().await;
+    // Each takes the other for the holder.
+    one.believes(Some(&there), false);
+    two.believes(Some(&here), false);
+    let asked = p92_chassis::transport::within(Duration::from_secs(1), check(&way)).await;
+    let failure = from_status(asked.unwrap_err());
+    assert_eq!((failure.reason.as_ref(), failure.retry_after), ("MOVING", Some(Duration::from_secs(1))));
+    let (ours, theirs) = (one.calls.load(Ordering::SeqCst), two.calls.load(Ordering::SeqCst));
+    assert!(theirs <= ours, "whoever was passed a call passed none on: {ours} and {theirs}");
+}
+
+#[tokio::test]
+async fn a_call_waits_while_a_slot_moves() {
+    let (one, two, way, [_, there]) = two().await;
+    // Nobody holds it.
+    one.believes(None, false);
+    two.believes(None, false);
+    let calls = Arc::clone(&one.calls);
+    let asked = tokio::spawn(async move { check(&way).await });
+    while calls.load(Ordering::SeqCst) < 3 {
+        tokio::task::yield_now().await;
+    }
+    one.believes(Some(&there), false);
+    two.holds();
+    assert_eq!(asked.await.unwrap().unwrap(), 2);
+}
+
+#[tokio::test]
+async fn who_can_answer_too_does_if_the_holder_is_gone() {
+    let (one, _two, way, _) = two().await;
+    // A port that was free a moment ago, and that nobody listens on.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    one.believes(Some(&format!("127.0.0.1:{port}")), true);
+    assert_eq!(check(&way).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn a_holder_that_has_gone_is_forgotten() {
+    let (one, two, way, [_, there]) = two().await;
+    one.believes(Some(&there), false);
+    assert_eq!(check(&way).await.unwrap(), 2);
+    // It holds the slot no longer, and says so to whoever comes directly; the slot came here.
+    two.believes(None, false);
+    one.holds();
+    let asked = p92_chassis::transport::within(Duration::from_secs(1), route::about(Shard(3), check(&way)));
+    assert!(asked.await.is_err());
+    assert_eq!(route::about(Shard(3), check(&way)).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn a_request_too_large_to_be_kept_is_refused() {
+    let (_, _, way, _) = two().await;
+    let request = HealthCheckRequest { service: "x".repeat(5 << 20) };
+    let refused = HealthClient::new(way).check(request).await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::ResourceExhausted);
+}
