@@ -8,6 +8,7 @@ use crate::domain::{Account, Relationship, Sealed};
 use crate::tables::{self, RELATIONSHIPS};
 use crate::wire::rows::relationship_in;
 use futures::FutureExt as _;
+use p92_eventlog::error::done_but_unread;
 use p92_eventlog::{CommandMeta, Receipt, Round};
 use p92_kernel::{AccountId, Failure, Millis};
 use p92_proto::event::v1::{CommandContext, CommandReceipt};
@@ -97,7 +98,7 @@ impl App {
                 .boxed()
             })
             .await?;
-        let relationship = self.relationship_of(pair).await?;
+        let relationship = self.relationship_of(pair).await.map_err(done_but_unread)?;
         let shown = shown(&relationship, pair, self.now());
         Ok((Some(receipt([done])), Some(shown)))
     }

@@ -10,6 +10,7 @@ use crate::domain::rules::{Audience, Policies, Standing, check_boost};
 use crate::domain::{EndReason, Rejection, Visibility};
 use crate::wire::visibility_from_wire;
 use futures::FutureExt as _;
+use p92_eventlog::error::done_but_unread;
 use p92_eventlog::{CommandMeta, Receipt, Round};
 use p92_kernel::{AccountId, Failure, Millis, PostId};
 use p92_proto::event::v1::CommandContext;
@@ -68,8 +69,8 @@ impl App {
             remote: request.remote,
         };
         let receipt = self.begin("Boost", Begins::Boost, asked, &body).await?;
-        let post = self.posts.wrapped(request.post_id).await?;
-        let boost = self.posts.reaction(post, actor.get()).await?.boost_id;
+        let post = self.posts.wrapped(request.post_id).await.map_err(done_but_unread)?;
+        let boost = self.posts.reaction(post, actor.get()).await.map_err(done_but_unread)?.boost_id;
         Ok((receipt, boost))
     }
 

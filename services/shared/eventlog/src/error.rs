@@ -96,6 +96,12 @@ pub fn outcome_unknown() -> Failure {
     }
 }
 
+/// It was done, but what it left could not be read for the answer. "Nothing was changed" would be wrong; the key settles it.
+#[must_use]
+pub fn done_but_unread(failure: Failure) -> Failure {
+    outcome_unknown().because(failure)
+}
+
 /// The shard is elsewhere, or on its way.
 #[must_use]
 pub fn not_here() -> Failure {

@@ -8,7 +8,7 @@ use crate::tables;
 use p92_kernel::{Clock, Seq, Service, Shard};
 use p92_storage::{Direction, Engine, KeyReader, LogKey, Range, RowKey, Scan, StoreError};
 use parking_lot::RwLock;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -33,7 +33,8 @@ pub struct Asked {
 /// The last answers.
 #[derive(Debug, Default)]
 pub struct Heads {
-    followed: RwLock<HashMap<Service, Asked>>,
+    /// In order, so that the same run asks in the same order.
+    followed: RwLock<BTreeMap<Service, Asked>>,
 }
 
 impl Heads {

@@ -36,6 +36,23 @@ pub enum Mutant {
     EarlyRejection,
 }
 
+#[cfg(feature = "mutants")]
+thread_local! {
+    static PLANTED: std::cell::Cell<Option<Mutant>> = const { std::cell::Cell::new(None) };
+}
+
+/// Breaks a rule in every runtime that starts on this thread from now on, or none. For simulations, which run on one.
+#[cfg(feature = "mutants")]
+pub fn plant(mutant: Option<Mutant>) {
+    PLANTED.set(mutant);
+}
+
+/// What is planted on this thread.
+#[cfg(feature = "mutants")]
+pub(crate) fn planted() -> Option<Mutant> {
+    PLANTED.get()
+}
+
 /// Why a decided round does not stand in the log.
 #[derive(Debug)]
 pub enum NotAppended {

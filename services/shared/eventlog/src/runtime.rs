@@ -10,7 +10,7 @@ use crate::view::{ViewSet, ViewStates};
 use crate::worker::{Holding, Worker};
 use crate::{CommandMeta, Consumer, Platform, Reads, Receipt, View, keys::Keys};
 use futures::future::BoxFuture;
-use p92_kernel::{Elsewhere, Failure, Service, Shard};
+use p92_kernel::{Elsewhere, Failure, Seq, Service, Shard};
 use p92_storage::{LogKey, StoreError, Table};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
@@ -71,7 +71,7 @@ impl Runtime {
             view_states,
             metrics: Metrics::new(spec.service),
             #[cfg(feature = "mutants")]
-            mutant: None,
+            mutant: crate::owner::planted(),
         });
         let leases = leases(&spec);
         let readers = leases
@@ -216,6 +216,16 @@ impl Runtime {
                 _ = there => {}
             }
         }
+    }
+
+    /// Shards that this process has taken over, the epoch under which it last did, and where it closed their logs.
+    #[must_use]
+    pub fn taken_over(&self) -> Vec<(Shard, u64, Seq)> {
+        let taken = self.workers.iter().filter_map(|(shard, worker)| {
+            let (epoch, head) = worker.owns_since()?;
+            Some((*shard, epoch, head))
+        });
+        taken.collect()
     }
 
     /// Shards, and what this process is doing with them.

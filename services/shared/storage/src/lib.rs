@@ -3,14 +3,16 @@
 //! In: keys typed in code and encoded to ordered bytes, rows that are protobuf messages (opaque here).
 //! Out: rows, pages, and the outcome of conditional writes. It must not know any message, event or service.
 //!
-//! The port is [`Engine`]; [`embedded`] is the engine of one process. Every engine passes the same suite;
-//! what an engine cannot do it declares in [`Capabilities`].
+//! The port is [`Engine`]; [`embedded`] is the engine of one process, `memory` that of simulations. Every engine passes
+//! the same suite; what an engine cannot do it declares in [`Capabilities`].
 
 pub mod conformance;
 pub mod embedded;
 pub mod engine;
 pub mod error;
 pub mod key;
+#[cfg(feature = "memory")]
+pub mod memory;
 pub mod table;
 
 pub use embedded::{Embedded, EmbeddedConfig, FreeSpace};

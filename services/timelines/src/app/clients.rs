@@ -16,7 +16,7 @@ use p92_proto::identity::v1::relationship_service_client::RelationshipServiceCli
 use p92_proto::posting::v1 as posting;
 use p92_proto::posting::v1::post_service_client::PostServiceClient;
 use p92_proto::posting::v1::reaction_service_client::ReactionServiceClient;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 
 /// How a viewer stands to somebody, and how that account stands at the viewer's server.
 #[derive(Clone, Copy, Debug, Default)]
@@ -140,7 +140,7 @@ impl Clients {
         question: &Question,
         accounts: impl IntoIterator<Item = u64>,
     ) -> Result<HashMap<u64, identity::AccountFacts>, Failure> {
-        let ids: HashSet<u64> = accounts.into_iter().collect();
+        let ids: BTreeSet<u64> = accounts.into_iter().collect();
         let ids: Vec<u64> = ids.into_iter().collect();
         let mut facts = HashMap::new();
         for ids in ids.chunks(FACTS_AT_ONCE) {
@@ -159,7 +159,7 @@ impl Clients {
         relations: &mut Relations,
         accounts: impl IntoIterator<Item = u64>,
     ) -> Result<(), Failure> {
-        let accounts: HashSet<u64> = accounts.into_iter().collect();
+        let accounts: BTreeSet<u64> = accounts.into_iter().collect();
         let facts = self.facts(question, accounts.iter().copied()).await?;
         let hidden =
             accounts.into_iter().filter(|id| facts.get(id).is_none_or(|facts| is_hidden(facts.state)));
@@ -173,7 +173,7 @@ impl Clients {
         question: &Question,
         accounts: impl IntoIterator<Item = u64>,
     ) -> Result<HashMap<u64, Standing>, Failure> {
-        let ids: HashSet<u64> = accounts.into_iter().collect();
+        let ids: BTreeSet<u64> = accounts.into_iter().collect();
         if ids.is_empty() {
             return Ok(HashMap::new());
         }
