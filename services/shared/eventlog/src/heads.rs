@@ -4,7 +4,7 @@
 //! at most 500 ms ago; that moment is counted from sending the question.
 
 use crate::progress::{Mark, Progress};
-use crate::tables;
+use crate::{Bus, tables};
 use p92_kernel::{Clock, Seq, Service, Shard};
 use p92_storage::{Direction, Engine, KeyReader, LogKey, Range, RowKey, Scan, StoreError};
 use parking_lot::RwLock;
@@ -43,6 +43,7 @@ impl Heads {
         engine: Arc<dyn Engine>,
         clock: Arc<dyn Clock>,
         progress: Arc<Progress>,
+        bus: Arc<dyn Bus>,
         tasks: &TaskTracker,
         stopping: &CancellationToken,
     ) -> Arc<Self> {
@@ -54,21 +55,23 @@ impl Heads {
             loop {
                 tokio::select! {
                     () = stopping.cancelled() => return,
-                    _ = tick.tick() => asking.ask_all(&*engine, &*clock, &progress).await,
+                    _ = tick.tick() => asking.ask_all(&*engine, &*clock, &progress, &*bus).await,
                 }
             }
         });
         heads
     }
 
-    async fn ask_all(&self, engine: &dyn Engine, clock: &dyn Clock, progress: &Progress) {
+    async fn ask_all(&self, engine: &dyn Engine, clock: &dyn Clock, progress: &Progress, bus: &dyn Bus) {
         let services: Vec<Service> = self.followed.read().keys().copied().collect();
         for service in services {
             let at = clock.monotonic();
             match read_heads(engine, service).await {
                 Ok(heads) => {
                     for (shard, seq) in &heads {
-                        progress.reached(&Mark::applied(LogKey { service, shard: *shard }), *seq);
+                        let log = LogKey { service, shard: *shard };
+                        progress.reached(&Mark::applied(log), *seq);
+                        bus.head_stands(log, *seq);
                     }
                     self.followed.write().insert(service, Asked { at, heads });
                 }

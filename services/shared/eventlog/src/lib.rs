@@ -44,7 +44,7 @@ pub mod tables;
 pub mod view;
 pub mod worker;
 
-pub use bus::{Bus, LocalBus};
+pub use bus::{Bus, LocalBus, NatsBus};
 pub use command::{CommandMeta, Receipt};
 pub use error::{ConsumeError, Poison, ProjectionError};
 pub use event::{NewEvent, Recorded};

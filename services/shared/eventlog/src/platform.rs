@@ -63,8 +63,14 @@ impl Platform {
             &tasks,
             &stopping,
         );
-        let heads =
-            Heads::start(Arc::clone(&engine), Arc::clone(&clock), Arc::clone(&progress), &tasks, &stopping);
+        let heads = Heads::start(
+            Arc::clone(&engine),
+            Arc::clone(&clock),
+            Arc::clone(&progress),
+            Arc::clone(&bus),
+            &tasks,
+            &stopping,
+        );
         Arc::new(Self {
             engine,
             bus,

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use futures::FutureExt as _;
 use p92_eventlog::platform::Parts;
 use p92_eventlog::{
-    Aggregate, CommandMeta, KeyFile, Keyring, LocalBus, NewEvent, Platform, Poison, ProjectionError, Receipt,
-    Recorded, Rows, Runtime, Spec, Stream, View,
+    Aggregate, Bus, CommandMeta, KeyFile, Keyring, LocalBus, NewEvent, Platform, Poison, ProjectionError,
+    Receipt, Recorded, Rows, Runtime, Spec, Stream, View,
 };
 use p92_kernel::{Clock, ErrorCode, Failure, Millis, Random, Service, Shard, ShardCount};
 use p92_proto::event::v1;
@@ -45,13 +45,23 @@ pub fn clock() -> Arc<dyn Clock> {
 
 /// A platform over an engine, with its key file beside the data.
 pub fn platform(dir: &Path, store: &Arc<Embedded>, engine: Arc<dyn Engine>) -> Arc<Platform> {
+    platform_on(dir, store, engine, Arc::new(LocalBus::new(store.shards())))
+}
+
+/// The same on another bus.
+pub fn platform_on(
+    dir: &Path,
+    store: &Arc<Embedded>,
+    engine: Arc<dyn Engine>,
+    bus: Arc<dyn Bus>,
+) -> Arc<Platform> {
     let random: Arc<dyn Random> = Arc::new(TestRandom);
     let clock = clock();
     let keys = dir.join("keys");
     let file = KeyFile::open(&keys, store.installation(), store.is_fresh(), clock.now(), &*random).unwrap();
     let keyring = Arc::new(Keyring::new(Arc::clone(&engine), Arc::clone(&random), file));
     let shards = store.shards();
-    Platform::start(Parts { engine, bus: Arc::new(LocalBus::new(shards)), clock, random, keyring, shards })
+    Platform::start(Parts { engine, bus, clock, random, keyring, shards })
 }
 
 pub fn open(dir: &Path) -> Arc<Embedded> {
