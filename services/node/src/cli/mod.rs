@@ -1,11 +1,14 @@
 //! The command line: a contract that scripts of others call (P92.md §4).
 
 mod account;
+mod backup;
 mod delivery;
 mod inspect;
 mod keys;
+mod moment;
 mod server;
 mod show;
+mod tables;
 mod token;
 
 use crate::settings::Flags;
@@ -65,7 +68,7 @@ pub enum Command {
     Events(inspect::EventsCommand),
     /// Look into tables.
     #[command(subcommand)]
-    Table(inspect::TableCommand),
+    Table(tables::TableCommand),
     /// What other hosts must get. Nothing is sent yet.
     #[command(subcommand)]
     Delivery(delivery::Command),
@@ -78,6 +81,10 @@ pub enum Command {
     Owners,
     /// Events that could not be applied.
     Quarantine,
+    /// Copy everything that cannot be computed anew into a directory, while the server runs.
+    Backup(backup::BackupArgs),
+    /// Make an empty data directory into what a backup holds.
+    Restore(backup::RestoreArgs),
     /// Show or check the settings.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -109,12 +116,14 @@ pub async fn run(cli: Cli) -> anyhow::Result<std::process::ExitCode> {
         Command::Server(command) => server::run(command, &common).await?,
         Command::View(command) => return inspect::run_view(command, &common).await,
         Command::Events(command) => inspect::run_events(command, &common).await?,
-        Command::Table(command) => inspect::run_table(command, &common).await?,
+        Command::Table(command) => return tables::run(command, &common).await,
         Command::Delivery(command) => delivery::run(command, &common).await?,
         Command::Keys(command) => inspect::run_keys(command, &common).await?,
         Command::Lag => inspect::lag(&common).await?,
         Command::Owners => inspect::owners(&common).await?,
         Command::Quarantine => inspect::quarantine(&common).await?,
+        Command::Backup(args) => backup::backup(args, &common).await?,
+        Command::Restore(args) => backup::restore(args, &common).await?,
         Command::Config(ConfigCommand::Print(flags)) => print!("{}", flags.load()?.print()?),
         Command::Config(ConfigCommand::Check(flags)) => {
             flags.load()?;

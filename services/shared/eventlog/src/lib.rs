@@ -13,8 +13,10 @@
 //! | `bus` | the hint that a log has grown |
 //! | `membership` | who holds which slot |
 //! | `keyring`, `keyfile`, `opened` | sealed payloads |
+//! | `backup` | everything that cannot be computed anew, in files; and a store that holds it again |
 //! | `runtime`, `reads` | what a service holds in its hand |
 
+pub mod backup;
 pub mod bus;
 pub mod command;
 pub mod error;

@@ -3,7 +3,7 @@
 use crate::{Platform, Recorded, tables};
 use p92_kernel::Service;
 use p92_proto::event::v1;
-use p92_storage::{Direction, Key, KeyReader, Range, RowKey, Scan, StoreError, Write};
+use p92_storage::{Direction, Key, KeyReader, Range, Scan, StoreError, Write};
 use prost::Message;
 use std::collections::HashSet;
 
@@ -69,8 +69,7 @@ impl Quarantine {
             problem: problem.to_owned(),
             time_ms: platform.clock.now().0,
         };
-        let clustering = Key::new().text(&event.event.stream).num(event.event.version);
-        let key = RowKey::new(tables::QUARANTINE.only(), Key::new().text(reader), clustering);
+        let key = tables::quarantine_key(reader, &event.event.stream, event.event.version);
         platform.engine.write(vec![Write { key, value: Some(row.encode_to_vec().into()) }]).await?;
         self.streams.insert((event.position.service, event.event.stream.clone()));
         Ok(())

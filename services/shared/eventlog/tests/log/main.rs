@@ -9,6 +9,7 @@
     clippy::string_slice
 )]
 
+mod backup;
 mod members;
 mod newer;
 mod overlay;
