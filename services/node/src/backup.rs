@@ -142,6 +142,7 @@ mod tests {
             &tables::VIEW_POINTERS,
             &tables::VIEW_WRITERS,
             &tables::RESTORING,
+            &tables::PROBES,
         ];
         known.extend(own.map(|table| table.name));
         // As `wiring` names them: the other services have views alone.

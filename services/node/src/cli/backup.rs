@@ -19,13 +19,7 @@ use std::path::PathBuf;
 /// Where a backup is written.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "The server goes on meanwhile. In the backup: every event up to one position per log, names, passwords, tokens,\n\
-                  and the wrapped keys of accounts and posts. Not in it: views (they follow from events), and the key file.\n\
-                  Keep a copy of the key file (DATA.keys) elsewhere: without it nobody can read what is sealed in the backup,\n\
-                  and together with it anybody can. `p92 keys rotate` closes every backup that was taken before: from then on\n\
-                  it opens only with the key file as it was. Destroy those copies within 30 days, so that what was erased\n\
-                  here cannot be read there.\n\n\
-                  Then: p92 restore DIR --data EMPTY --keys COPY-OF-THE-KEY-FILE"
+    after_help = "The server goes on meanwhile. In the backup: every event up to one position per log, names, passwords, tokens, and the wrapped keys of accounts and posts. Not in it: views, which follow from events, and the key file.\n\nKeep a copy of the key file (DATA.keys) elsewhere: without it nobody can read what is sealed in the backup, and together with it anybody can. `p92 keys rotate` closes every backup that was taken before: from then on it opens only with the key file as it was. Destroy those copies within 30 days, so that what was erased here cannot be read there.\n\nThen: p92 restore DIR --data EMPTY --keys COPY-OF-THE-KEY-FILE"
 )]
 pub struct BackupArgs {
     /// The directory to make. It has its name only when it is whole.
@@ -36,10 +30,7 @@ pub struct BackupArgs {
 /// What is restored.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Every byte of the backup is checked before the first one is written. --data must not exist, or be empty.\n\
-                  Views are built anew at the first start, which takes longer for it. The restored store is the same\n\
-                  installation: do not let both serve.\n\n\
-                  Then: p92 serve --data DATA --keys FILE, and p92 view rebuild NAME --verify to compare"
+    after_help = "Every byte of the backup is checked before the first one is written. --data must not exist, or be empty. Views are built anew at the first start, which takes longer for it. The restored store is the same installation: do not let both serve.\n\nThen: p92 serve --data DATA --keys FILE, and p92 view rebuild NAME --verify to compare"
 )]
 pub struct RestoreArgs {
     /// The directory that `p92 backup` made.

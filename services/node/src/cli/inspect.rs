@@ -1,4 +1,4 @@
-//! What operators look at first: lag, owners, views, events, quarantine.
+//! What operators look at first: lag, owners, views, events.
 
 use super::Common;
 use super::show::{decode, failed, table, to_json};
@@ -110,6 +110,12 @@ async fn rebuild(
             println!("{name}: {} events replayed, {} rows compared", step.events, step.compared);
         } else {
             println!("{name}: {} events replayed", step.events);
+        }
+        if step.put_aside > 0 && !common.json {
+            println!(
+                "{} events are not in it: they were put aside or dropped (p92 quarantine)",
+                step.put_aside
+            );
         }
         if step.difference.is_empty() {
             return Ok(ExitCode::SUCCESS);
@@ -223,24 +229,5 @@ pub async fn owners(common: &Common) -> anyhow::Result<()> {
     };
     let rows: Vec<_> = answer.members.into_iter().map(row).collect();
     table(&["MEMBER", "ADDRESS", "SLOTS", "SILENT FOR", "SERVICES"], &rows);
-    Ok(())
-}
-
-/// What was put aside.
-pub async fn quarantine(common: &Common) -> anyhow::Result<()> {
-    let request = ListQuarantineRequest {};
-    let answer = client(common).await?.list_quarantine(request).await.map_err(failed)?.into_inner();
-    if common.json {
-        println!("{}", to_json(&answer));
-    } else if answer.events.is_empty() {
-        println!("nothing is in quarantine");
-    } else {
-        let row = |one: Quarantined| {
-            let stream = one.event.map(|event| event.stream).unwrap_or_default();
-            vec![one.reader, stream, one.problem]
-        };
-        let rows: Vec<_> = answer.events.into_iter().map(row).collect();
-        table(&["READER", "STREAM", "PROBLEM"], &rows);
-    }
     Ok(())
 }

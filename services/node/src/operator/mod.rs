@@ -10,20 +10,23 @@
 //! | `logs` | events as they stand in logs |
 //! | `views` | views and their rebuilding |
 //! | `tables` | rows as they stand in tables |
+//! | `aside` | what readers put aside, and what becomes of it |
+//! | `examine` | what a process finds about what it needs |
 //! | `backup` | what cannot be computed anew, given out |
 
+mod aside;
 mod backup;
+mod examine;
 mod logs;
 mod standing;
 mod tables;
 mod views;
 
 use futures::stream::{BoxStream, StreamExt as _};
-use p92_eventlog::{Platform, Runtime, quarantine};
+use p92_eventlog::{Platform, Runtime};
 use p92_kernel::{ErrorCode, Failure};
 use p92_proto::operator::v1::operator_service_server::OperatorService;
 use p92_proto::operator::v1::*;
-use prost::Message as _;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -94,22 +97,28 @@ impl OperatorService for Operator {
         told(receive)
     }
 
-    async fn list_quarantine(&self, _: Request<ListQuarantineRequest>) -> Answer<ListQuarantineResponse> {
-        let mut events = Vec::new();
-        for (reader, row) in quarantine::list(&self.platform).await.map_err(store)? {
-            events.push(Quarantined {
-                reader,
-                position: Some(p92_proto::event::v1::Position {
-                    service: row.service,
-                    shard: row.shard,
-                    seq: row.seq,
-                }),
-                event: p92_proto::event::v1::Event::decode(row.event).ok(),
-                problem: row.problem,
-                time_ms: row.time_ms,
-            });
-        }
+    async fn list_quarantine(
+        &self,
+        request: Request<ListQuarantineRequest>,
+    ) -> Answer<ListQuarantineResponse> {
+        let events = self.put_aside(request.into_inner().with_dropped).await?;
         Ok(Response::new(ListQuarantineResponse { events }))
+    }
+
+    async fn retry_quarantine(
+        &self,
+        request: Request<RetryQuarantineRequest>,
+    ) -> Answer<RetryQuarantineResponse> {
+        let RetryQuarantineRequest { reader, stream } = request.into_inner();
+        Ok(Response::new(self.retry(&reader, &stream).await?))
+    }
+
+    async fn drop_quarantine(
+        &self,
+        request: Request<DropQuarantineRequest>,
+    ) -> Answer<DropQuarantineResponse> {
+        let DropQuarantineRequest { reader, stream } = request.into_inner();
+        Ok(Response::new(DropQuarantineResponse { dropped: self.drop_aside(&reader, &stream).await? }))
     }
 
     async fn list_tables(&self, _: Request<ListTablesRequest>) -> Answer<ListTablesResponse> {
@@ -137,5 +146,9 @@ impl OperatorService for Operator {
 
     async fn take_backup(&self, _: Request<TakeBackupRequest>) -> Answer<Self::TakeBackupStream> {
         told(Self::take_backup(self))
+    }
+
+    async fn examine(&self, _: Request<ExamineRequest>) -> Answer<ExamineResponse> {
+        Ok(Response::new(ExamineResponse { findings: self.findings().await }))
     }
 }

@@ -70,6 +70,7 @@ impl Operator {
                     total: report.events,
                     done: true,
                     compared: report.compared,
+                    put_aside: report.left_out,
                     difference: report.difference.unwrap_or_default(),
                 }),
                 Err(error) => Err(failure(error)),

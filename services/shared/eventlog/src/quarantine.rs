@@ -35,7 +35,8 @@ impl Quarantine {
                 let stream = stream.map_err(|error| StoreError::Damaged(format!("quarantine: {error}")))?;
                 let row = v1::QuarantineRow::decode(row.value)
                     .map_err(|error| StoreError::Damaged(format!("quarantine: {error}")))?;
-                if let Some(service) = Service::from_name(&row.service) {
+                // What was dropped holds nothing back.
+                if let Some(service) = Service::from_name(&row.service).filter(|_| !is_dropped(&row)) {
                     streams.insert((service, stream));
                 }
             }
@@ -44,6 +45,12 @@ impl Quarantine {
                 None => return Ok(Self { streams }),
             }
         }
+    }
+
+    /// Whether nothing is put aside.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.streams.is_empty()
     }
 
     /// Whether an event follows one of its stream that was put aside.
@@ -68,6 +75,7 @@ impl Quarantine {
             event: event.bytes.clone(),
             problem: problem.to_owned(),
             time_ms: platform.clock.now().0,
+            settling: v1::Settling::Unspecified.into(),
         };
         let key = tables::quarantine_key(reader, &event.event.stream, event.event.version);
         platform.engine.write(vec![Write { key, value: Some(row.encode_to_vec().into()) }]).await?;
@@ -76,7 +84,13 @@ impl Quarantine {
     }
 }
 
-/// Everything that was put aside, for operators.
+/// Whether an operator decided that a reader skips it.
+#[must_use]
+pub fn is_dropped(row: &v1::QuarantineRow) -> bool {
+    row.settling() == v1::Settling::Dropped
+}
+
+/// Everything that was put aside, dropped events too, for operators.
 pub async fn list(platform: &Platform) -> Result<Vec<(String, v1::QuarantineRow)>, StoreError> {
     let mut out = Vec::new();
     let mut after = None;

@@ -105,6 +105,13 @@ pub static RESTORING: Table = Table {
     row: "p92.event.v1.RestoringRow",
     serves: "one partition | → since when a restore writes this store: nobody serves it meanwhile",
 };
+/// Rows that are written to learn how long a write takes.
+pub static PROBES: Table = Table {
+    name: "eventlog_probes",
+    class: Class::State,
+    row: "",
+    serves: "member | → nothing: how long a durable write takes",
+};
 /// Events that could not be applied.
 pub static QUARANTINE: Table = Table {
     name: "eventlog_quarantine",
@@ -131,6 +138,7 @@ pub fn all() -> Vec<&'static Table> {
             &VIEW_WRITERS,
             &QUARANTINE,
             &RESTORING,
+            &PROBES,
         ])
         .collect()
 }

@@ -15,6 +15,7 @@ mod newer;
 mod overlay;
 mod rebuild;
 mod sealed;
+mod settle;
 mod world;
 
 use p92_eventlog::Runtime;
