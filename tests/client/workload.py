@@ -247,8 +247,8 @@ class Stage:
         for session in self.people + self.racers:
             session.reach(self.port, self.hosts[session.server])
 
-    def begin(self) -> list:
-        """Everybody begins; those who were begun."""
+    def begin(self, operate: bool = True) -> list:
+        """Everybody begins, the operator too unless he shall not; those who were begun."""
         self.lives += 1
         self.world.acked = threading.Semaphore(0)
         self.world.enough.clear()
@@ -258,7 +258,8 @@ class Stage:
         for index, one in enumerate(self.racers):
             wanted = [handle.upper() if index % 2 else handle for handle in handles]
             begun.append(Racer(self, one, self.memory(one), wanted, f"{self.seed}/{self.lives}/{index // 2}"))
-        begun.append(Operator(self, f"{self.seed}/{self.lives}/operator"))
+        if operate:
+            begun.append(Operator(self, f"{self.seed}/{self.lives}/operator"))
         for one in begun:
             one.start()
         return begun

@@ -10,11 +10,13 @@
 //! | `app` | commands and answers: gather, decide, append, read |
 //! | `view`, `tables` | rows that are functions of events |
 //! | `state`, `credentials` | names with one owner, secrets, passwords |
+//! | `backup` | what of the state is backed up, and with what beside it |
 //! | `wire` | rules ↔ contract |
 //! | `grpc` | the contract's services |
 //! | `consumer`, `tending` | what follows from events, and what time brings |
 
 pub mod app;
+pub mod backup;
 pub mod config;
 pub mod consumer;
 pub mod credentials;

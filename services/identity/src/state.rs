@@ -27,7 +27,7 @@ pub fn secret_hash(server: u64, purpose: &str, secret: &str) -> SecretHash {
 }
 
 /// In which list a token stands, and whose: its account's, or its app's if it is for nobody.
-fn listed(token: &v1::Token) -> (&'static Table, u64) {
+pub(crate) fn listed(token: &v1::Token) -> (&'static Table, u64) {
     if token.account_id == 0 { (&TOKENS_OF_APP, token.app_id) } else { (&TOKENS_OF, token.account_id) }
 }
 

@@ -1,4 +1,4 @@
-//! What operators look at first: lag, owners, views, events, tables, quarantine.
+//! What operators look at first: lag, owners, views, events.
 
 use super::Common;
 use super::show::{decode, failed, table, to_json};
@@ -33,26 +33,14 @@ pub enum EventsCommand {
     Read {
         /// kind/id
         stream: String,
+        /// Only events up to this moment: 2026-01-31T12:00:00Z, 2026-01-31, or milliseconds since 1970
+        #[arg(long, value_name = "TIME", value_parser = super::moment::parse)]
+        as_of: Option<u64>,
     },
     /// The events of every log, from now on.
     Tail,
     /// Every log from its first row to its head, a row a line, as JSON.
     Log,
-}
-
-/// Commands about tables.
-#[derive(Debug, Subcommand)]
-pub enum TableCommand {
-    /// Every table, with its class and the query that it serves.
-    List,
-    /// Rows of a table, decoded, in the engine's order.
-    Scan {
-        /// The table, as `p92 table list` names it.
-        name: String,
-        /// At most this many rows.
-        #[arg(long, default_value_t = 100)]
-        limit: u32,
-    },
 }
 
 /// Commands about keys.
@@ -65,7 +53,7 @@ pub enum KeysCommand {
     Rotate,
 }
 
-async fn client(common: &Common) -> anyhow::Result<OperatorServiceClient<Transport>> {
+pub(super) async fn client(common: &Common) -> anyhow::Result<OperatorServiceClient<Transport>> {
     let channel = common.server().await?;
     Ok(OperatorServiceClient::new(channel).max_decoding_message_size(64 * 1024 * 1024))
 }
@@ -123,6 +111,12 @@ async fn rebuild(
         } else {
             println!("{name}: {} events replayed", step.events);
         }
+        if step.put_aside > 0 && !common.json {
+            println!(
+                "{} events are not in it: they were put aside or dropped (p92 quarantine)",
+                step.put_aside
+            );
+        }
         if step.difference.is_empty() {
             return Ok(ExitCode::SUCCESS);
         }
@@ -136,8 +130,9 @@ async fn rebuild(
 pub async fn run_events(command: EventsCommand, common: &Common) -> anyhow::Result<()> {
     let mut client = client(common).await?;
     match command {
-        EventsCommand::Read { stream } => {
-            let answer = client.read_events(ReadEventsRequest { stream }).await.map_err(failed)?.into_inner();
+        EventsCommand::Read { stream, as_of } => {
+            let request = ReadEventsRequest { stream, as_of_ms: as_of.unwrap_or_default() };
+            let answer = client.read_events(request).await.map_err(failed)?.into_inner();
             for event in &answer.events {
                 let json = event_to_json(event);
                 println!(
@@ -169,57 +164,6 @@ pub async fn run_events(command: EventsCommand, common: &Common) -> anyhow::Resu
     Ok(())
 }
 
-/// Runs a command about tables.
-pub async fn run_table(command: TableCommand, common: &Common) -> anyhow::Result<()> {
-    let mut client = client(common).await?;
-    match command {
-        TableCommand::List => {
-            let answer = client.list_tables(ListTablesRequest {}).await.map_err(failed)?.into_inner();
-            if common.json {
-                println!("{}", to_json(&answer));
-                return Ok(());
-            }
-            let row = |one: Table| vec![one.name, one.class, one.row, one.serves];
-            let rows: Vec<_> = answer.tables.into_iter().map(row).collect();
-            table(&["TABLE", "CLASS", "ROW", "SERVES"], &rows);
-        }
-        TableCommand::Scan { name, limit } => scan(&mut client, name, limit).await?,
-    }
-    Ok(())
-}
-
-async fn scan(client: &mut OperatorServiceClient<Transport>, name: String, limit: u32) -> anyhow::Result<()> {
-    let mut left = limit;
-    let mut page_token = prost::bytes::Bytes::new();
-    while left > 0 {
-        let request = ScanTableRequest { name: name.clone(), page_size: left.min(1_000), page_token };
-        let page = client.scan_table(request).await.map_err(failed)?.into_inner();
-        let message = page.table.map(|table| table.row).unwrap_or_default();
-        for row in page.rows {
-            let value = if message.is_empty() {
-                serde_json::Value::String(hex::encode(&row.value))
-            } else {
-                decode(&message, &row.value)
-            };
-            println!(
-                "{}",
-                serde_json::json!({
-                    "partition": hex::encode(&row.partition),
-                    "clustering": hex::encode(&row.clustering),
-                    "stamp": row.stamp.to_string(),
-                    "row": value,
-                })
-            );
-            left = left.saturating_sub(1);
-        }
-        page_token = page.next_page_token;
-        if page_token.is_empty() {
-            break;
-        }
-    }
-    Ok(())
-}
-
 /// Runs a command about keys.
 pub async fn run_keys(command: KeysCommand, common: &Common) -> anyhow::Result<()> {
     if let KeysCommand::Init(flags) = command {
@@ -242,7 +186,11 @@ pub async fn lag(common: &Common) -> anyhow::Result<()> {
         return Ok(());
     }
     let row = |lag: Lag| {
-        let reader = if lag.reader.is_empty() { "(owner)".to_owned() } else { lag.reader };
+        let reader = match (lag.reader, lag.memory) {
+            (reader, _) if reader.is_empty() => "(owner)".to_owned(),
+            (reader, true) => format!("{reader} (memory of this process)"),
+            (reader, false) => reader,
+        };
         let behind = lag.head.saturating_sub(lag.applied);
         vec![
             lag.service,
@@ -265,28 +213,21 @@ pub async fn owners(common: &Common) -> anyhow::Result<()> {
         println!("{}", to_json(&answer));
         return Ok(());
     }
-    let row =
-        |owner: Owner| vec![owner.service, owner.shard.to_string(), owner.member, owner.epoch.to_string()];
-    let rows: Vec<_> = answer.owners.into_iter().map(row).collect();
+    let row = |owner: &Owner| {
+        let member = if owner.member.is_empty() { "(nobody)" } else { &owner.member };
+        vec![owner.service.clone(), owner.shard.to_string(), member.to_owned(), owner.epoch.to_string()]
+    };
+    let rows: Vec<_> = answer.owners.iter().map(row).collect();
     table(&["SERVICE", "SHARD", "MEMBER", "EPOCH"], &rows);
-    Ok(())
-}
-
-/// What was put aside.
-pub async fn quarantine(common: &Common) -> anyhow::Result<()> {
-    let request = ListQuarantineRequest {};
-    let answer = client(common).await?.list_quarantine(request).await.map_err(failed)?.into_inner();
-    if common.json {
-        println!("{}", to_json(&answer));
-    } else if answer.events.is_empty() {
-        println!("nothing is in quarantine");
-    } else {
-        let row = |one: Quarantined| {
-            let stream = one.event.map(|event| event.stream).unwrap_or_default();
-            vec![one.reader, stream, one.problem]
-        };
-        let rows: Vec<_> = answer.events.into_iter().map(row).collect();
-        table(&["READER", "STREAM", "PROBLEM"], &rows);
-    }
+    println!();
+    let row = |member: Member| {
+        let silent = member
+            .silent_ms
+            .map_or("not seen yet".to_owned(), |ms| format!("{}.{} s", ms / 1000, ms % 1000 / 100));
+        let address = if member.address.is_empty() { "(this process)".to_owned() } else { member.address };
+        vec![member.id, address, member.slots.to_string(), silent, member.services.join(" ")]
+    };
+    let rows: Vec<_> = answer.members.into_iter().map(row).collect();
+    table(&["MEMBER", "ADDRESS", "SLOTS", "SILENT FOR", "SERVICES"], &rows);
     Ok(())
 }

@@ -1,11 +1,16 @@
 //! The command line: a contract that scripts of others call (P92.md §4).
 
 mod account;
+mod aside;
+mod backup;
 mod delivery;
+mod doctor;
 mod inspect;
 mod keys;
+mod moment;
 mod server;
 mod show;
+mod tables;
 mod token;
 
 use crate::settings::Flags;
@@ -65,7 +70,7 @@ pub enum Command {
     Events(inspect::EventsCommand),
     /// Look into tables.
     #[command(subcommand)]
-    Table(inspect::TableCommand),
+    Table(tables::TableCommand),
     /// What other hosts must get. Nothing is sent yet.
     #[command(subcommand)]
     Delivery(delivery::Command),
@@ -76,11 +81,21 @@ pub enum Command {
     Lag,
     /// Who holds which slot.
     Owners,
-    /// Events that could not be applied.
-    Quarantine,
+    /// Events that could not be applied: look, try again, or skip.
+    Quarantine {
+        #[command(subcommand)]
+        command: Option<aside::Command>,
+    },
+    /// Copy everything that cannot be computed anew into a directory, while the server runs.
+    Backup(backup::BackupArgs),
+    /// Make an empty data directory into what a backup holds.
+    Restore(backup::RestoreArgs),
     /// Show or check the settings.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Look at everything that a server needs, and say what to do about what is wrong. Exits with 1 if something does
+    /// not work.
+    Doctor(Box<doctor::Args>),
     /// Ask the running server whether it serves.
     Health {
         /// Address of the ops listener.
@@ -109,17 +124,20 @@ pub async fn run(cli: Cli) -> anyhow::Result<std::process::ExitCode> {
         Command::Server(command) => server::run(command, &common).await?,
         Command::View(command) => return inspect::run_view(command, &common).await,
         Command::Events(command) => inspect::run_events(command, &common).await?,
-        Command::Table(command) => inspect::run_table(command, &common).await?,
+        Command::Table(command) => return tables::run(command, &common).await,
         Command::Delivery(command) => delivery::run(command, &common).await?,
         Command::Keys(command) => inspect::run_keys(command, &common).await?,
         Command::Lag => inspect::lag(&common).await?,
         Command::Owners => inspect::owners(&common).await?,
-        Command::Quarantine => inspect::quarantine(&common).await?,
+        Command::Quarantine { command } => return aside::run(command, &common).await,
+        Command::Backup(args) => backup::backup(args, &common).await?,
+        Command::Restore(args) => backup::restore(args, &common).await?,
         Command::Config(ConfigCommand::Print(flags)) => print!("{}", flags.load()?.print()?),
         Command::Config(ConfigCommand::Check(flags)) => {
             flags.load()?;
             println!("the settings are in order");
         }
+        Command::Doctor(args) => return doctor::run(&args, &common).await,
         Command::Health { ops } => return crate::ops::ask(&ops, common.json).await,
     }
     Ok(std::process::ExitCode::SUCCESS)

@@ -219,17 +219,21 @@ impl Settings {
     /// The key file of a data directory.
     #[must_use]
     pub fn keys(&self, data: &Path) -> PathBuf {
-        self.keys.clone().unwrap_or_else(|| {
-            let mut name = data.file_name().unwrap_or_default().to_owned();
-            name.push(".keys");
-            data.with_file_name(name)
-        })
+        self.keys.clone().unwrap_or_else(|| default_keys(data))
     }
 
     /// Everything as it is in force, as a file that can be read again, each setting with its meaning and origin.
     pub fn print(&self) -> anyhow::Result<String> {
         Ok(print(&self.loaded.value, &self.loaded.origins)?)
     }
+}
+
+/// The key file of a data directory, if no other is named: beside it, so that a copy of the one is not one of both.
+#[must_use]
+pub fn default_keys(data: &Path) -> PathBuf {
+    let mut name = data.file_name().unwrap_or_default().to_owned();
+    name.push(".keys");
+    data.with_file_name(name)
 }
 
 fn public_url(loaded: &Loaded<Config>) -> Result<http::Uri, Problem> {

@@ -21,6 +21,7 @@ pub struct Whole {
 /// Starts every service over one platform.
 pub async fn start(platform: &Arc<Platform>, config: &Config) -> anyhow::Result<Whole> {
     let platform = Arc::clone(platform);
+    p92_eventlog::backup::refuse_unfinished(&*platform.engine).await?;
     let deps = p92_identity::Deps { platform: Arc::clone(&platform), config: config.identity.clone() };
     let identity = p92_identity::start(deps).await?;
     let to_identity = Transport::local(identity.routes());

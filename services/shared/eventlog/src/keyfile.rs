@@ -67,10 +67,8 @@ impl KeyFile {
         now: Millis,
         random: &dyn Random,
     ) -> Result<Self, KeyFileError> {
-        match fs::read_to_string(path) {
-            Ok(text) => {
-                let file = Self::parse(path, &text)
-                    .map_err(|problem| KeyFileError::Damaged { path: path.to_owned(), problem })?;
+        match Self::look(path) {
+            Ok(file) => {
                 if file.installation != installation {
                     return Err(KeyFileError::Foreign {
                         path: path.to_owned(),
@@ -80,7 +78,7 @@ impl KeyFile {
                 }
                 Ok(file)
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound && fresh => {
+            Err(KeyFileError::Missing { .. }) if fresh => {
                 let file = Self {
                     path: path.to_owned(),
                     installation: installation.to_owned(),
@@ -94,6 +92,15 @@ impl KeyFile {
                 file.save()?;
                 Ok(file)
             }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Reads the keys of whatever installation they are, for those who look whether they can be read.
+    pub fn look(path: &Path) -> Result<Self, KeyFileError> {
+        match fs::read_to_string(path) {
+            Ok(text) => Self::parse(path, &text)
+                .map_err(|problem| KeyFileError::Damaged { path: path.to_owned(), problem }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 Err(KeyFileError::Missing { path: path.to_owned() })
             }

@@ -10,7 +10,7 @@ use crate::{Stream, tables};
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::hmac;
 use bytes::Bytes;
-use p92_kernel::{AccountId, Clock, ErrorCode, Failure, Random, Service, clock};
+use p92_kernel::{AccountId, Clock, ErrorCode, Failure, Millis, Random, Service, clock};
 use p92_proto::event::v1;
 use p92_storage::{Conditional, Engine, Key, RowKey, StoreError, Write};
 use parking_lot::RwLock;
@@ -88,6 +88,19 @@ impl Keyring {
         let changed = ids(&new) != ids(&file);
         *file = new;
         Ok(changed)
+    }
+
+    /// The id of the installation whose keys they are.
+    #[must_use]
+    pub fn installation(&self) -> String {
+        self.file.read().installation.clone()
+    }
+
+    /// When the key was made that wraps now, and how many older ones are kept in the file.
+    #[must_use]
+    pub fn rotation(&self) -> (Option<Millis>, usize) {
+        let file = self.file.read();
+        (file.current().map(|key| key.made), file.rotating.len().saturating_sub(1))
     }
 
     /// A row key made from content: an HMAC under the installation's key, told apart by purpose.

@@ -9,10 +9,12 @@ use crate::quarantine::{Quarantine, TRIES};
 use crate::reader::GroupStream;
 use crate::rebuild::{self, Join};
 use crate::rows::{Layers, Rows, readable, to_writes};
+use crate::settle::{self, Aside};
 use crate::view::ViewSet;
 use crate::{Platform, Poison, Recorded, tables};
 use async_trait::async_trait;
 use p92_kernel::{Seq, Service};
+use p92_proto::event::v1::Settling;
 use p92_storage::{LogKey, ProjectedBatch, ProjectedWrite, Projection, RowKey, StoreError};
 use std::sync::Arc;
 use std::time::Duration;
@@ -187,9 +189,16 @@ impl Lease {
         platform.progress.reached(&mark, at);
         let mut groups = GroupStream::new(platform, self.log, at);
         let mut kept = Kept { checkpoint, stands: at, due: None };
+        let mut looks = tokio::time::interval(settle::LOOK_EVERY);
+        looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let group = tokio::select! {
                 biased;
+                _ = looks.tick(), if !quarantine.is_empty() => {
+                    self.settle().await?;
+                    quarantine = Quarantine::load(platform, &self.name).await?;
+                    continue;
+                }
                 Some(join) = self.joining.recv() => {
                     kept.move_to(platform, groups.at(), Vec::new()).await?;
                     rebuild::join(&self.shared, self.log, groups.at(), join).await;
@@ -283,21 +292,37 @@ impl Lease {
                 self.put_aside(quarantine, event, "").await?;
                 continue;
             }
-            let mut tries = 0;
-            loop {
-                match consumer.handle(event).await {
-                    Ok(()) => break,
-                    Err(ConsumeError::Wait(failure)) => return Err(Wait::Error(failure.to_string())),
-                    Err(ConsumeError::Poison(Poison::Newer { event_type, .. })) => {
-                        return Err(Wait::Newer(format!("{event_type} is newer than this build")));
-                    }
-                    Err(ConsumeError::Poison(poison)) => {
-                        tries += 1;
-                        if tries == TRIES {
-                            self.put_aside(quarantine, event, &poison.to_string()).await?;
-                            break;
-                        }
-                    }
+            if let Some(poison) = effect(consumer, event).await? {
+                self.put_aside(quarantine, event, &poison.to_string()).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Tries again what an operator wants tried again. Of a view nothing is tried here: it is rebuilt.
+    async fn settle(&self) -> Result<(), Wait> {
+        let Work::Effects(consumer) = &self.work else { return Ok(()) };
+        let platform = &self.shared.platform;
+        let aside = settle::of_reader(platform, &self.name).await?;
+        let wanted = |one: &&Aside| one.log() == self.log && one.settling() == Settling::Retry;
+        let mut failed: Option<&str> = None;
+        for one in aside.iter().filter(wanted) {
+            let (stream, seq) = (one.event.event.stream.as_str(), one.event.position.seq);
+            if failed == Some(stream) {
+                // What follows an event that still cannot be done waits on.
+                one.note(platform, Settling::Unspecified, None).await?;
+                continue;
+            }
+            match effect(&**consumer, &one.event).await? {
+                None => {
+                    tracing::warn!(reader = %self.name, stream, %seq, "an event was taken out of quarantine and applied");
+                    one.remove(platform).await?;
+                }
+                Some(poison) => {
+                    let problem = poison.to_string();
+                    tracing::error!(reader = %self.name, stream, %seq, problem, "an event still cannot be applied");
+                    one.note(platform, Settling::Unspecified, Some(&problem)).await?;
+                    failed = Some(stream);
                 }
             }
         }
@@ -315,5 +340,25 @@ impl Lease {
         self.shared.metrics.quarantined(&self.name);
         quarantine.put(&self.shared.platform, &self.name, event, problem).await?;
         Ok(())
+    }
+}
+
+/// Does an effect; why it cannot be done, if it cannot.
+async fn effect(consumer: &dyn Consumer, event: &Recorded) -> Result<Option<Poison>, Wait> {
+    let mut tries = 0;
+    loop {
+        match consumer.handle(event).await {
+            Ok(()) => return Ok(None),
+            Err(ConsumeError::Wait(failure)) => return Err(Wait::Error(failure.to_string())),
+            Err(ConsumeError::Poison(Poison::Newer { event_type, .. })) => {
+                return Err(Wait::Newer(format!("{event_type} is newer than this build")));
+            }
+            Err(ConsumeError::Poison(poison)) => {
+                tries += 1;
+                if tries == TRIES {
+                    return Ok(Some(poison));
+                }
+            }
+        }
     }
 }

@@ -9,12 +9,14 @@
 //! | `owner` | deciding a round, appending its group, taking over |
 //! | `worker` | the task that runs an owner and answers in order |
 //! | `view`, `rows`, `rebuild` | rows that are functions of events |
-//! | `reader`, `lease`, `quarantine` | those who follow a log |
+//! | `reader`, `lease`, `quarantine`, `settle` | those who follow a log; what they put aside, and what becomes of it |
 //! | `bus` | the hint that a log has grown |
 //! | `membership` | who holds which slot |
 //! | `keyring`, `keyfile`, `opened` | sealed payloads |
+//! | `backup` | everything that cannot be computed anew, in files; and a store that holds it again |
 //! | `runtime`, `reads` | what a service holds in its hand |
 
+pub mod backup;
 pub mod bus;
 pub mod command;
 pub mod error;
@@ -39,6 +41,7 @@ pub mod rebuild;
 pub mod round;
 pub mod rows;
 pub mod runtime;
+pub mod settle;
 pub mod stream;
 pub mod tables;
 pub mod view;

@@ -148,6 +148,7 @@ impl Owner {
             self.shared().view_states.load_writer(&*platform.engine, view.table(), log).await?;
         }
         let applied = read_stamp(&self.round, &tables::applied_key(log)).await?;
+        let applied = self.write_long_tail(applied).await?;
         let mut last_time = self.last_time().await?;
         let mut missing = self.read_from(applied).await?;
         let mut head = missing.last().map_or(applied, Group::last_seq);
@@ -174,6 +175,25 @@ impl Owner {
         self.write_missing(applied, missing).await?;
         self.round.head = head;
         Ok(())
+    }
+
+    /// Where very much is missing, as in a store that was restored, writes it piece by piece, so that a log need not fit
+    /// into memory. What these groups say is settled, whoever appends behind them. Returns where `applied` stands then.
+    async fn write_long_tail(&mut self, mut applied: Seq) -> Result<Seq, StoreError> {
+        const PIECE: usize = 1024 * 1024;
+        let log = self.log();
+        loop {
+            let rows = self.shared().platform.engine.read_log(log, applied, PIECE).await?;
+            if rows.iter().map(|row| row.events.len()).sum::<usize>() < PIECE / 2 {
+                return Ok(applied);
+            }
+            let groups = rows.iter().map(|row| Group::from_row(log, row)).collect::<Result<Vec<_>, _>>();
+            let groups = groups.map_err(|error| StoreError::Damaged(error.to_string()))?;
+            let last = groups.last().map_or(applied, Group::last_seq);
+            self.write_missing(applied, groups).await?;
+            applied = last;
+            tracing::info!(service = %log.service, shard = %log.shard, %applied, "rows of a log are written anew");
+        }
     }
 
     /// Writes rows of groups that stand in the log but were not applied.

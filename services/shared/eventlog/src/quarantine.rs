@@ -3,7 +3,7 @@
 use crate::{Platform, Recorded, tables};
 use p92_kernel::Service;
 use p92_proto::event::v1;
-use p92_storage::{Direction, Key, KeyReader, Range, RowKey, Scan, StoreError, Write};
+use p92_storage::{Direction, Key, KeyReader, Range, Scan, StoreError, Write};
 use prost::Message;
 use std::collections::HashSet;
 
@@ -35,7 +35,8 @@ impl Quarantine {
                 let stream = stream.map_err(|error| StoreError::Damaged(format!("quarantine: {error}")))?;
                 let row = v1::QuarantineRow::decode(row.value)
                     .map_err(|error| StoreError::Damaged(format!("quarantine: {error}")))?;
-                if let Some(service) = Service::from_name(&row.service) {
+                // What was dropped holds nothing back.
+                if let Some(service) = Service::from_name(&row.service).filter(|_| !is_dropped(&row)) {
                     streams.insert((service, stream));
                 }
             }
@@ -44,6 +45,12 @@ impl Quarantine {
                 None => return Ok(Self { streams }),
             }
         }
+    }
+
+    /// Whether nothing is put aside.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.streams.is_empty()
     }
 
     /// Whether an event follows one of its stream that was put aside.
@@ -68,16 +75,22 @@ impl Quarantine {
             event: event.bytes.clone(),
             problem: problem.to_owned(),
             time_ms: platform.clock.now().0,
+            settling: v1::Settling::Unspecified.into(),
         };
-        let clustering = Key::new().text(&event.event.stream).num(event.event.version);
-        let key = RowKey::new(tables::QUARANTINE.only(), Key::new().text(reader), clustering);
+        let key = tables::quarantine_key(reader, &event.event.stream, event.event.version);
         platform.engine.write(vec![Write { key, value: Some(row.encode_to_vec().into()) }]).await?;
         self.streams.insert((event.position.service, event.event.stream.clone()));
         Ok(())
     }
 }
 
-/// Everything that was put aside, for operators.
+/// Whether an operator decided that a reader skips it.
+#[must_use]
+pub fn is_dropped(row: &v1::QuarantineRow) -> bool {
+    row.settling() == v1::Settling::Dropped
+}
+
+/// Everything that was put aside, dropped events too, for operators.
 pub async fn list(platform: &Platform) -> Result<Vec<(String, v1::QuarantineRow)>, StoreError> {
     let mut out = Vec::new();
     let mut after = None;

@@ -9,12 +9,13 @@ use crate::owner::read_groups;
 use crate::platform::Shared;
 use crate::progress::Mark;
 use crate::rows::{Layers, Rows};
-use crate::{Platform, ProjectionError, View, tables};
+use crate::{Platform, ProjectionError, Recorded, View, settle, tables};
 use bytes::Bytes;
 use p92_kernel::Seq;
 use p92_storage::{
     Engine, LogKey, ProjectedBatch, ProjectedWrite, Projection, Row, RowKey, StoreError, TableRef,
 };
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
@@ -43,6 +44,8 @@ pub struct Report {
     pub events: u64,
     /// Rows compared, if asked to.
     pub compared: u64,
+    /// Events that are not in it, because their reader put them aside or was told to skip them.
+    pub left_out: u64,
     /// The first row that was not equal.
     pub difference: Option<String>,
 }
@@ -65,13 +68,15 @@ fn checkpoint(target: TableRef, log: LogKey) -> RowKey {
     tables::checkpoint_key(&format!("rebuild/{target}"), log)
 }
 
-/// Replays a log into `target`, from where the last replay stopped, up to `until`. Returns how many events there were.
+/// Replays a log into `target`, from where the last replay stopped, up to `until`, without the events `left_out`. Returns
+/// how many events there were.
 pub async fn replay(
     platform: &Platform,
     view: &dyn View,
     target: TableRef,
     log: LogKey,
     until: Seq,
+    left_out: &BTreeSet<Seq>,
 ) -> Result<u64, RebuildError> {
     const AT_ONCE: u64 = 2_000;
     let key = checkpoint(target, log);
@@ -86,7 +91,7 @@ pub async fn replay(
         }
         for group in groups {
             events += group.events.len() as u64;
-            replay_group(platform, view, target, &key, at, &group).await?;
+            replay_group(platform, view, target, &key, (at, left_out), &group).await?;
             at = group.last_seq();
         }
     }
@@ -98,11 +103,13 @@ async fn replay_group(
     view: &dyn View,
     target: TableRef,
     checkpoint: &RowKey,
-    from: Seq,
+    (from, left_out): (Seq, &BTreeSet<Seq>),
     group: &Group,
 ) -> Result<(), RebuildError> {
     let mut rows = Overlay::default();
-    for event in group.events.iter().filter(|event| view.wants(event.event_type())) {
+    let wanted =
+        |event: &&Recorded| view.wants(event.event_type()) && !left_out.contains(&event.position.seq);
+    for event in group.events.iter().filter(wanted) {
         let laid = [&rows];
         let layers = Layers { engine: &*platform.engine, laid: &laid };
         let mut written = Rows::new(target, event.position.seq, layers);
@@ -127,11 +134,20 @@ async fn replay_group(
 /// A writer's part: nothing is under way, so the log ends where it stands.
 pub async fn join(shared: &Shared, log: LogKey, at: Seq, join: Join) {
     let caught_up = async {
-        let events = replay(&shared.platform, &*join.view, join.target, log, at).await?;
+        let left_out = left_out(shared, &*join.view, log).await?;
+        let events = replay(&shared.platform, &*join.view, join.target, log, at, &left_out).await?;
         shared.view_states.set_both(&*shared.platform.engine, join.view.table(), log, true).await?;
         Ok(events)
     };
     let _ = join.answer.send(caught_up.await);
+}
+
+/// What the leased reader of this service's views left out of a foreign log. An owner leaves nothing out of its own.
+async fn left_out(shared: &Shared, view: &dyn View, log: LogKey) -> Result<BTreeSet<Seq>, StoreError> {
+    if log.service == shared.service {
+        return Ok(BTreeSet::new());
+    }
+    settle::left_out(&shared.platform, shared.service, view, log).await
 }
 
 /// Rebuilds a view, and compares if asked to. The pointer moves in the end, whatever the comparison says: the rebuilt
@@ -158,7 +174,9 @@ pub async fn rebuild(
     let total: u64 = writers.iter().map(|(log, _)| heads(log).0).sum();
     let mut report = Report::default();
     for (log, writer) in &writers {
-        report.events += replay(platform, &*view, target, *log, heads(log)).await?;
+        let left_out = left_out(shared, &*view, *log).await?;
+        report.events += replay(platform, &*view, target, *log, heads(log), &left_out).await?;
+        report.left_out += left_out.len() as u64;
         watch(report.events, total);
         let (answer, answered) = oneshot::channel();
         let request = Join { view: Arc::clone(&view), target, answer };

@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 use p92_kernel::{Service, Shard};
-use p92_storage::{Class, Key, LogKey, RowKey, Table};
+use p92_storage::{Class, Key, KeyReader, LogKey, RowKey, StoreError, Table};
 
 macro_rules! per_service {
     ($(#[$doc:meta])* $function:ident, $suffix:literal, $class:expr, $row:literal, $serves:literal) => {
@@ -98,6 +98,20 @@ pub static VIEW_WRITERS: Table = Table {
     row: "p92.event.v1.ViewWriterRow",
     serves: "view | service, shard → both: which tables a writing shard writes",
 };
+/// Whether a backup is being restored into this store.
+pub static RESTORING: Table = Table {
+    name: "eventlog_restoring",
+    class: Class::State,
+    row: "p92.event.v1.RestoringRow",
+    serves: "one partition | → since when a restore writes this store: nobody serves it meanwhile",
+};
+/// Rows that are written to learn how long a write takes.
+pub static PROBES: Table = Table {
+    name: "eventlog_probes",
+    class: Class::State,
+    row: "",
+    serves: "member | → nothing: how long a durable write takes",
+};
 /// Events that could not be applied.
 pub static QUARANTINE: Table = Table {
     name: "eventlog_quarantine",
@@ -123,6 +137,8 @@ pub fn all() -> Vec<&'static Table> {
             &VIEW_POINTERS,
             &VIEW_WRITERS,
             &QUARANTINE,
+            &RESTORING,
+            &PROBES,
         ])
         .collect()
 }
@@ -144,6 +160,23 @@ pub fn applied_key(log: LogKey) -> RowKey {
 pub fn checkpoint_key(consumer: &str, log: LogKey) -> RowKey {
     let clustering = Key::new().text(log.service.name()).small(log.shard.0);
     RowKey::new(CHECKPOINTS.only(), Key::new().text(consumer), clustering)
+}
+
+/// Whose checkpoint it is, and of which log.
+pub fn read_checkpoint_key(partition: &[u8], clustering: &[u8]) -> Result<(String, LogKey), StoreError> {
+    let read = || {
+        let consumer = KeyReader::new(partition).text().ok()?;
+        let mut rest = KeyReader::new(clustering);
+        let service = Service::from_name(&rest.text().ok()?)?;
+        Some((consumer, LogKey { service, shard: Shard(rest.small().ok()?) }))
+    };
+    read().ok_or_else(|| StoreError::Damaged("the key of a checkpoint".to_owned()))
+}
+
+/// The row of a reader's quarantine that holds an event.
+#[must_use]
+pub fn quarantine_key(reader: &str, stream: &str, version: u64) -> RowKey {
+    RowKey::new(QUARANTINE.only(), Key::new().text(reader), Key::new().text(stream).num(version))
 }
 
 /// The ownership row of a slot.

@@ -346,6 +346,14 @@ impl Membership {
         Ok(living)
     }
 
+    /// For how long each member was silent as this one saw it, for operators. Those that were not looked at are missing.
+    #[must_use]
+    pub fn silences(&self) -> BTreeMap<String, Duration> {
+        let now = self.clock.monotonic();
+        let seen = self.seen.lock();
+        seen.iter().map(|(member, seen)| (member.clone(), now.saturating_sub(seen.changed))).collect()
+    }
+
     /// Takes, keeps or hands over one slot. Answers what its row says then, as far as this member knows.
     async fn settle(
         &self,

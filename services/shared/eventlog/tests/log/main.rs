@@ -9,11 +9,13 @@
     clippy::string_slice
 )]
 
+mod backup;
 mod members;
 mod newer;
 mod overlay;
 mod rebuild;
 mod sealed;
+mod settle;
 mod world;
 
 use p92_eventlog::Runtime;

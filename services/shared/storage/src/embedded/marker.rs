@@ -37,8 +37,8 @@ pub struct Held {
     pub lock: File,
 }
 
-/// Takes the directory, or claims an empty one.
-pub fn take(dir: &Path, shards: ShardCount) -> Result<Held, StoreError> {
+/// Takes the directory, or claims an empty one, under a new id if none is given.
+pub fn take(dir: &Path, shards: ShardCount, installation: Option<&str>) -> Result<Held, StoreError> {
     fs::create_dir_all(dir).map_err(io_refused(dir, "the data directory cannot be made"))?;
     if let Some(held) = existing(dir)? {
         return Ok(held);
@@ -55,9 +55,10 @@ pub fn take(dir: &Path, shards: ShardCount) -> Result<Held, StoreError> {
     }
     // What a first start left that was cut off. Nothing of it was ever acknowledged.
     remove(&dir.join(ENGINE)).and_then(|()| remove(&dir.join(TRIAL))).map_err(&failed)?;
-    let mut random = [0_u8; 16];
-    File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut random)).map_err(&failed)?;
-    let installation: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    let installation = match installation {
+        Some(id) => id.to_owned(),
+        None => new_installation().map_err(&failed)?,
+    };
     let marker = Marker { installation, shards };
     claim
         .set_len(0)
@@ -65,6 +66,12 @@ pub fn take(dir: &Path, shards: ShardCount) -> Result<Held, StoreError> {
         .and_then(|()| claim.sync_all())
         .map_err(&failed)?;
     Ok(Held { marker, fresh: true, lock: claim })
+}
+
+fn new_installation() -> io::Result<String> {
+    let mut random = [0_u8; 16];
+    File::open("/dev/urandom")?.read_exact(&mut random)?;
+    Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 impl Held {

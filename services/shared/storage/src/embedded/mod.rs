@@ -65,6 +65,8 @@ pub struct EmbeddedConfig {
     pub compression: bool,
     /// How free space is learned.
     pub free_space: FreeSpace,
+    /// The id of the installation that is restored here, 32 hexadecimal digits; at first start only. Otherwise a new one.
+    pub installation: Option<String>,
 }
 
 impl EmbeddedConfig {
@@ -79,6 +81,7 @@ impl EmbeddedConfig {
             memtable_kib: 8 * 1024,
             compression: true,
             free_space: FreeSpace::of_file_system(),
+            installation: None,
         }
     }
 }

@@ -67,7 +67,7 @@ fn restore(problem: impl Into<String>) -> StoreError {
 /// Opens or makes the directory.
 pub fn open(config: &EmbeddedConfig) -> Result<Opened, StoreError> {
     let dir = &config.dir;
-    let held = marker::take(dir, config.shards)?;
+    let held = marker::take(dir, config.shards, config.installation.as_deref())?;
     let said = heads::read(dir).map_err(io_refused(dir, "the side file cannot be read"))?;
     let spaces = if held.fresh {
         let spaces = open_engine(config, &dir.join(ENGINE), true)?;

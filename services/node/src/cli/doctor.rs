@@ -1,0 +1,84 @@
+//! `p92 doctor`: findings as people read them, and as machines do.
+
+use super::Common;
+use super::inspect::client;
+use super::show::to_json;
+use crate::doctor;
+use crate::findings::Findings;
+use crate::settings::Flags;
+use p92_proto::operator::v1::{ExamineRequest, Finding, Grade};
+use std::process::ExitCode;
+
+/// What is looked at.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Give it the flags, variables or file that the server was started with, so that it looks at the same places. If the server runs, it is asked for what only it knows: clock, store, bus, keys, slots, readers, limits."
+)]
+pub struct Args {
+    #[command(flatten)]
+    flags: Flags,
+}
+
+/// Looks at everything.
+pub async fn run(args: &Args, common: &Common) -> anyhow::Result<ExitCode> {
+    let mut found = Findings::default();
+    let settings = match args.flags.load() {
+        Ok(settings) => Some(settings),
+        Err(problems) => {
+            found.broken("settings", problems.to_string(), "p92 config print shows what may be set");
+            None
+        }
+    };
+    let runs = ask(&mut found, common).await;
+    if let Some(settings) = settings {
+        if doctor::disk(&mut found, &common.data, &settings) {
+            doctor::key_file(&mut found, &settings.keys(&common.data));
+        }
+        doctor::addresses(&mut found, &settings, runs).await;
+    }
+    let found = found.into_list();
+    if common.json {
+        for finding in &found {
+            println!("{}", to_json(finding));
+        }
+    } else {
+        found.iter().for_each(show);
+    }
+    let broken = found.iter().any(|finding| finding.grade() == Grade::Broken);
+    Ok(if broken { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Asks the running server; whether there is one.
+async fn ask(found: &mut Findings, common: &Common) -> bool {
+    let mut client = match client(common).await {
+        Ok(client) => client,
+        Err(_) => {
+            let text = format!(
+                "none runs on {}; clock, store, bus, slots and readers were not looked at",
+                common.data.display()
+            );
+            found.doubtful("server", text, "start it: p92 serve, and run this again");
+            return false;
+        }
+    };
+    match client.examine(ExamineRequest {}).await {
+        Ok(answer) => {
+            found.good("server", "it runs and answers".to_owned());
+            found.extend(answer.into_inner().findings);
+        }
+        Err(status) => found.broken("server", status.message().to_owned(), "look into its log"),
+    }
+    true
+}
+
+fn show(finding: &Finding) {
+    let mark = match finding.grade() {
+        Grade::Good => "good    ",
+        Grade::Doubtful | Grade::Unspecified => "doubtful",
+        Grade::Broken => "BROKEN  ",
+    };
+    println!("{mark}  {:<15} {}", finding.subject, finding.found);
+    if !finding.advice.is_empty() {
+        println!("{:26}→ {}", "", finding.advice);
+    }
+}
