@@ -296,7 +296,7 @@ impl Lease {
                 self.put_aside(quarantine, event, &poison.to_string()).await?;
             }
         }
-        Ok(())
+        Ok(mattered)
     }
 
     /// Tries again what an operator wants tried again. Of a view nothing is tried here: it is rebuilt.
@@ -326,7 +326,7 @@ impl Lease {
                 }
             }
         }
-        Ok(mattered)
+        Ok(())
     }
 
     async fn put_aside(
