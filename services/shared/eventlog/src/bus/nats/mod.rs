@@ -131,6 +131,7 @@ impl NatsBus {
                 limits: config.streams,
                 state: Arc::clone(&state),
                 tallies: Arc::clone(&tallies),
+                turns: tokio::sync::Mutex::default(),
             },
             stands: Stands::default(),
             state,

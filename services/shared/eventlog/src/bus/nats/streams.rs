@@ -57,11 +57,14 @@ pub(super) struct Streams {
     pub(super) limits: StreamLimits,
     pub(super) state: Arc<State>,
     pub(super) tallies: Arc<Tallies>,
+    pub(super) turns: tokio::sync::Mutex<()>,
 }
 
 impl Streams {
-    /// Makes sure that a service's stream stands as it should. Several processes may do so at once.
+    /// Makes sure that a service's stream stands as it should. Several processes may do so at once; publisher and listener
+    /// of one take turns, so that neither deletes what the other has just made.
     pub(super) async fn ensure(&self, service: Service) -> Result<(), Missing> {
+        let _turn = self.turns.lock().await;
         let ensured = self.stand(service).await;
         self.state.stream(service, ensured.as_ref().err().map(ToString::to_string));
         if ensured.as_ref().is_ok_and(|repaired| *repaired) {
@@ -89,6 +92,15 @@ impl Streams {
         let Err(refused) = self.jetstream.update_stream(&wanted).await else { return Ok(true) };
         if !matches!(refused.kind(), CreateStreamErrorKind::JetStream(_)) {
             return Err(Missing::PutRight(refused));
+        }
+        // Another process may have put it right meanwhile.
+        let now = self.jetstream.get_stream(name(service)).await?.cached_info().config.clone();
+        if now != found {
+            return if self.shaped(service, now.clone()) == now {
+                Ok(false)
+            } else {
+                Err(Missing::PutRight(refused))
+            };
         }
         // Storage, retention and sources of a stream are for life; its messages are hints that nobody will miss.
         if let Err(error) = self.jetstream.delete_stream(name(service)).await {
