@@ -48,7 +48,7 @@ class Contract:
             module = importlib.import_module(f"p92.{package}.v1.service_pb2")
             for service in module.DESCRIPTOR.services_by_name.values():
                 for method in service.methods:
-                    if not method.name.startswith(READS):
+                    if not method.name.startswith(READS) and method.name not in WITHIN:
                         self.commands[method.name] = (service.full_name, method, module)
 
     def caller(self, channel: grpc.Channel, name: str):
@@ -127,6 +127,9 @@ class Progress:
         if sys.stderr.isatty():
             rate = done / max(0.001, time.monotonic() - self.began)
             print(f"\r{done}/{self.total} commands, {rate:.0f}/s ", end="", file=sys.stderr)
+
+# Commands that services give each other when something ends: erasures and deletions of the run cause them, no caller does.
+WITHIN = {"EndAll", "EndRelationship"}
 
 
 def caught_up(node: Node) -> None:
