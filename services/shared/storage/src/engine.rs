@@ -226,11 +226,13 @@ pub trait Engine: Send + Sync + std::fmt::Debug + 'static {
     ) -> Result<Page<TableRow>, StoreError>;
 
     /// Removes every row of a table. Not at one moment: whoever reads meanwhile may find some, and a row that is written
-    /// meanwhile may stay or go.
+    /// meanwhile may stay or go. Views and stream rows take any position afterwards; a row of state that stood at a
+    /// position takes only newer ones, since on CQL what is deleted leaves its position for a while.
     async fn clear(&self, table: TableRef) -> Result<(), StoreError>;
 
     /// Writes and deletes in one partition of one table, all or nothing, at most one per key. Not for rows that
-    /// conditional writes touch. Several partitions are a bug of the caller.
+    /// conditional writes touch, and not for rows that are written at a position: on CQL a plain write bears the time,
+    /// and no position would ever be newer. Several partitions are a bug of the caller.
     async fn write(&self, writes: Vec<Write>) -> Result<(), StoreError>;
 
     /// Puts the row, in version 1, if there is none.

@@ -3,10 +3,11 @@
 //! In: keys typed in code and encoded to ordered bytes, rows that are protobuf messages (opaque here).
 //! Out: rows, pages, and the outcome of conditional writes. It must not know any message, event or service.
 //!
-//! The port is [`Engine`]; [`embedded`] is the engine of one process, `memory` that of simulations. Every engine passes
-//! the same suite; what an engine cannot do it declares in [`Capabilities`].
+//! The port is [`Engine`]; [`embedded`] is the engine of one process, [`cql`] that of a cluster, `memory` that of
+//! simulations. Every engine passes the same suite; what an engine cannot do it declares in [`Capabilities`].
 
 pub mod conformance;
+pub mod cql;
 pub mod embedded;
 pub mod engine;
 pub mod error;
@@ -15,6 +16,7 @@ pub mod key;
 pub mod memory;
 pub mod table;
 
+pub use cql::{CqlConfig, CqlEngine};
 pub use embedded::{Embedded, EmbeddedConfig, FreeSpace};
 pub use engine::{
     Append, Capabilities, Conditional, Direction, Engine, GroupId, LOG_BUCKET, LogKey, LogRow, Page,

@@ -223,11 +223,17 @@ pub async fn clearing_takes_one_side_only(engine: Arc<dyn Engine>) -> Verdict {
     for part in rows.chunks(100) {
         engine.write(part.to_vec()).await?;
     }
-    let before = whole(&*engine, b, 100).await?;
+    // Only the two sides of a view promise one order, so each of the others is compared with itself.
+    let mut before = Vec::new();
+    for other in others {
+        before.push(whole(&*engine, other, 100).await?);
+    }
     engine.clear(a).await?;
     same("what is left", &whole(&*engine, a, 100).await?, &Vec::new())?;
-    for other in others {
-        holds(whole(&*engine, other, 100).await? == before, || format!("{other} lost rows"))?;
+    for (other, before) in others.into_iter().zip(before) {
+        holds(!before.is_empty() && whole(&*engine, other, 100).await? == before, || {
+            format!("{other} lost rows")
+        })?;
     }
     engine.clear(a).await?;
     engine.write(vec![put(a, b"many", b"\0\0", b"again")]).await?;

@@ -1,0 +1,125 @@
+//! The engine's own notes in the store: whose installation this is, and the version of its schema.
+//!
+//! In: a connection. Out: what stands in the table of notes. It must not know who migrates.
+//!
+//! A note is made or changed conditionally, so two who start at once agree on it.
+
+use super::connect::Connection;
+use super::outcome;
+use super::place::META;
+use super::writes::Decision;
+use crate::{Outcome, StoreError};
+use p92_kernel::ShardCount;
+use scylla::statement::Statement;
+use scylla::value::CqlValue;
+use std::fs::File;
+use std::io::Read as _;
+use std::time::Duration;
+
+/// Attempts at a note whose outcome is unknown; each repeat is harmless, since it shows what stands.
+const ATTEMPTS: u32 = 5;
+
+/// What the store was given at first start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Marker {
+    pub installation: String,
+    pub shards: ShardCount,
+}
+
+/// Random bytes as a text, for ids that nobody must make twice.
+pub fn random_id() -> Result<String, StoreError> {
+    let mut random = [0_u8; 16];
+    File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut random)).map_err(|error| {
+        StoreError::Unavailable {
+            reason: format!("no randomness for an id: {error}"),
+            outcome: Outcome::NoEffect,
+        }
+    })?;
+    Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// The marker, made if there is none, and whether this call made it.
+pub async fn marker(
+    connection: &Connection,
+    keyspace: &str,
+    shards: ShardCount,
+) -> Result<(Marker, bool), StoreError> {
+    let made = Marker { installation: random_id()?, shards };
+    let text = format!("{} {}", made.installation, made.shards.get());
+    let insert =
+        format!("INSERT INTO {keyspace}.{META} (name, value) VALUES ('installation', ?) IF NOT EXISTS");
+    let mut attempt = 0;
+    let stands = loop {
+        if let Some(stands) = value(connection, keyspace, "installation").await? {
+            break stands;
+        }
+        match decide(connection, &insert, vec![CqlValue::Text(text.clone())]).await {
+            // Applied, or somebody else's stands: the next look tells.
+            Ok(_) => {}
+            Err(error) if attempt == ATTEMPTS => return Err(error),
+            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+        }
+        attempt += 1;
+    };
+    let fresh = stands == text;
+    let damaged = || StoreError::Damaged(format!("the installation's marker {stands:?}"));
+    let (installation, count) = stands.split_once(' ').ok_or_else(damaged)?;
+    let shards = count.parse().ok().and_then(ShardCount::new).ok_or_else(damaged)?;
+    if installation.len() != 32 {
+        return Err(damaged());
+    }
+    Ok((Marker { installation: installation.to_owned(), shards }, fresh))
+}
+
+/// A note.
+pub async fn value(
+    connection: &Connection,
+    keyspace: &str,
+    name: &str,
+) -> Result<Option<String>, StoreError> {
+    let text = format!("SELECT value FROM {keyspace}.{META} WHERE name = ?");
+    let rows = rows::<(Option<String>,)>(connection, &text, vec![CqlValue::Text(name.to_owned())]).await?;
+    Ok(rows.into_iter().next().and_then(|(value,)| value))
+}
+
+/// The version of the schema; 0 before there is any.
+pub async fn schema_version(connection: &Connection, keyspace: &str) -> Result<u64, StoreError> {
+    let Some(text) = value(connection, keyspace, "schema").await? else { return Ok(0) };
+    text.parse().map_err(|_| StoreError::Damaged(format!("the schema's version {text:?}")))
+}
+
+/// The tables of a keyspace with their comments; none if there is no such keyspace.
+pub async fn tables(connection: &Connection, keyspace: &str) -> Result<Vec<(String, String)>, StoreError> {
+    let text = "SELECT table_name, comment FROM system_schema.tables WHERE keyspace_name = ?";
+    let found =
+        rows::<(String, Option<String>)>(connection, text, vec![CqlValue::Text(keyspace.to_owned())]).await?;
+    Ok(found.into_iter().map(|(name, comment)| (name, comment.unwrap_or_default())).collect())
+}
+
+/// All rows of a small, unprepared read.
+pub async fn rows<R>(connection: &Connection, text: &str, values: Vec<CqlValue>) -> Result<Vec<R>, StoreError>
+where
+    R: for<'a> scylla::deserialize::row::DeserializeRow<'a, 'a>,
+{
+    let mut statement = Statement::new(text);
+    statement.set_is_idempotent(true);
+    let answer = connection.session.query_unpaged(statement, values).await;
+    let result = answer.map_err(|error| outcome::read(&error))?;
+    let result =
+        result.into_rows_result().map_err(|error| outcome::damaged("an answer without rows", &error))?;
+    let rows = result.rows::<R>().map_err(|error| outcome::damaged("a note", &error))?;
+    rows.collect::<Result<_, _>>().map_err(|error| outcome::damaged("a note", &error))
+}
+
+/// A small, unprepared conditional write.
+pub async fn decide(
+    connection: &Connection,
+    text: &str,
+    values: Vec<CqlValue>,
+) -> Result<Decision, StoreError> {
+    let mut statement = Statement::new(text);
+    statement.set_is_idempotent(false);
+    statement.set_execution_profile_handle(Some(connection.conditional.clone()));
+    let answer = connection.session.query_unpaged(statement, values).await;
+    Decision::read(answer.map_err(|error| outcome::conditional(&error))?)
+}
