@@ -10,6 +10,7 @@ without it succeeds.
 
 import argparse
 import json
+import os
 import pathlib
 import random
 import shutil
@@ -26,7 +27,9 @@ OPPOSITE = {"like": "unlike", "boost": "unboost", "follow": "unfollow", "block":
 
 
 def run(*words: str) -> subprocess.CompletedProcess:
-    return subprocess.run([binary(), *words], capture_output=True, text=True, check=False)
+    # P92_BIN is ours; commands that read the settings take every variable of that kind for one.
+    surroundings = {name: value for name, value in os.environ.items() if name != "P92_BIN"}
+    return subprocess.run([binary(), *words], capture_output=True, text=True, check=False, env=surroundings)
 
 
 def work(stage: Stage, writes: int, place: pathlib.Path) -> dict:

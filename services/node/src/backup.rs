@@ -3,6 +3,8 @@
 //! What a backup holds and how it is read is `p92_eventlog::backup`. A directory is restored beside its place and renamed
 //! when it is whole, so that nobody serves half of it.
 
+use crate::backing::open_store;
+use crate::settings::{Settings, StoreKind};
 use anyhow::Context as _;
 use p92_chassis::{SystemClock, SystemRandom};
 use p92_eventlog::KeyFile;
@@ -25,23 +27,26 @@ pub fn state_tables() -> Vec<StateTable> {
 /// What is restored, and into what.
 #[derive(Debug)]
 pub struct Target<'a> {
+    pub settings: &'a Settings,
     pub data: &'a Path,
     pub keys: &'a Path,
-    /// Whether accounts are taken whose keys the key file cannot open.
-    pub accept_unreadable: bool,
 }
 
 /// Looks whether a backup can be restored there, before anything is written. Returns how many accounts' keys the key
 /// file cannot open.
-pub fn look(backup: &Backup, target: &Target<'_>) -> anyhow::Result<u64> {
-    check_empty(target.data)?;
+///
+/// Accounts whose keys it cannot open are taken only if that is accepted.
+pub fn look(backup: &Backup, target: &Target<'_>, accept_unreadable: bool) -> anyhow::Result<u64> {
+    if target.settings.store.kind == StoreKind::Embedded {
+        check_empty(target.data)?;
+    }
     let origin = &backup.manifest().origin;
     let clock = SystemClock::default();
     let file = KeyFile::open(target.keys, &origin.installation, false, clock.now(), &SystemRandom).context(
         "the backup has no keys in it; --keys names the key file of the installation that it was taken of",
     )?;
     let (all, closed) = backup::check_keys(backup, &file)?;
-    if closed > 0 && !target.accept_unreadable {
+    if closed > 0 && !accept_unreadable {
         anyhow::bail!(
             "the key file {} cannot open {closed} of {all} accounts' keys in this backup: they were wrapped before the last rotation\n  what to do: name the key file as it was when the backup was taken, or restore what can still be read with --accept-unreadable; nothing was written",
             target.keys.display()
@@ -75,8 +80,44 @@ fn part(data: &Path) -> anyhow::Result<PathBuf> {
     Ok(data.with_file_name(name))
 }
 
-/// Restores a backup that was looked at into an embedded store.
-pub async fn restore_embedded(
+/// Restores a backup that was looked at into the store that the settings name.
+pub async fn restore_into(
+    backup: &Backup,
+    target: &Target<'_>,
+    watch: &(dyn Fn(Restored) + Sync),
+) -> anyhow::Result<Restored> {
+    match target.settings.store.kind {
+        StoreKind::Embedded => restore_embedded(backup, target.data, watch).await,
+        StoreKind::Cql => restore_shared(backup, target, watch).await,
+    }
+}
+
+/// Into a store that processes share. It was made before, under the id and with the shards of the backup.
+async fn restore_shared(
+    backup: &Backup,
+    target: &Target<'_>,
+    watch: &(dyn Fn(Restored) + Sync),
+) -> anyhow::Result<Restored> {
+    let store = open_store(target.settings, target.data).await?;
+    let origin = &backup.manifest().origin;
+    let restored = if store.installation != origin.installation || store.shards != origin.shards {
+        Err(anyhow::anyhow!(
+            "the store is of installation {} with {} shards, the backup of {} with {}\n  what to do: make the store with the id and the shards of the backup; nothing was written",
+            store.installation,
+            store.shards.get(),
+            origin.installation,
+            origin.shards.get()
+        ))
+    } else {
+        let now = SystemClock::default().now().0;
+        let restored = backup::restore(&*store.engine, backup, &state_tables(), now, watch).await;
+        restored.map_err(anyhow::Error::from)
+    };
+    tokio::task::spawn_blocking(store.close).await?;
+    restored
+}
+
+async fn restore_embedded(
     backup: &Backup,
     data: &Path,
     watch: &(dyn Fn(Restored) + Sync),

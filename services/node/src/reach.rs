@@ -9,8 +9,56 @@ use p92_chassis::tls::Credentials;
 use p92_chassis::transport::Network;
 use p92_proto::operator::v1::ListTablesRequest;
 use p92_proto::operator::v1::operator_service_client::OperatorServiceClient;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
+
+/// A client of the operator API, whichever way it goes.
+pub(crate) type Operators = OperatorServiceClient<InterceptedService<Transport, Bearer>>;
+
+/// Shows a token with each call, if there is one.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Bearer(Option<MetadataValue<Ascii>>);
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: tonic::Request<()>) -> Result<tonic::Request<()>, tonic::Status> {
+        if let Some(value) = &self.0 {
+            request.metadata_mut().insert("authorization", value.clone());
+        }
+        Ok(request)
+    }
+}
+
+/// A request whose answer takes its time: a rebuild, or a reader that has to come to it.
+pub(crate) fn patient<T>(message: T) -> tonic::Request<T> {
+    let mut request = tonic::Request::new(message);
+    // The longest that servers grant.
+    request.set_timeout(std::time::Duration::from_secs(120));
+    request
+}
+
+/// What is told at once may be large: a page of a table, a row of a log.
+const ANSWER_BYTES: usize = 64 * 1024 * 1024;
 
 impl Common {
+    /// The operator API of the process that commands are for.
+    pub(crate) async fn operators(&self) -> anyhow::Result<Operators> {
+        let (way, bearer) = match (&self.operator, &self.token_file) {
+            (Some(address), Some(file)) => {
+                let text = std::fs::read_to_string(file)
+                    .with_context(|| format!("the token {} cannot be read", file.display()))?;
+                // The first of several is the newest, as the file of the server is written.
+                let token = text.lines().map(str::trim).find(|line| !line.is_empty());
+                let token = token.with_context(|| format!("{} holds no token", file.display()))?;
+                let mut value: MetadataValue<Ascii> = format!("Bearer {token}").parse()?;
+                value.set_sensitive(true);
+                (Transport::remote(Network::new([address])?), Bearer(Some(value)))
+            }
+            _ => (self.server().await?, Bearer::default()),
+        };
+        Ok(OperatorServiceClient::with_interceptor(way, bearer).max_decoding_message_size(ANSWER_BYTES))
+    }
+
     /// The server that commands are for, or what to do if none answers.
     pub(crate) async fn server(&self) -> anyhow::Result<Transport> {
         let Some(endpoint) = &self.endpoint else {

@@ -1,8 +1,8 @@
 //! `p92 quarantine`: what readers put aside, tried again or dropped.
 
 use super::Common;
-use super::inspect::client;
 use super::show::{failed, table, to_json};
+use crate::reach::patient;
 use clap::Subcommand;
 use p92_proto::operator::v1::*;
 use std::process::ExitCode;
@@ -48,7 +48,13 @@ pub async fn run(command: Option<Command>, common: &Common) -> anyhow::Result<Ex
         Command::List { all } => list(all, common).await?,
         Command::Retry { reader, stream } => {
             let request = RetryQuarantineRequest { reader, stream: stream.clone() };
-            let answer = client(common).await?.retry_quarantine(request).await.map_err(failed)?.into_inner();
+            let answer = common
+                .operators()
+                .await?
+                .retry_quarantine(patient(request))
+                .await
+                .map_err(failed)?
+                .into_inner();
             if common.json {
                 println!("{}", to_json(&answer));
             } else {
@@ -66,7 +72,13 @@ pub async fn run(command: Option<Command>, common: &Common) -> anyhow::Result<Ex
                 );
             }
             let request = DropQuarantineRequest { reader, stream };
-            let answer = client(common).await?.drop_quarantine(request).await.map_err(failed)?.into_inner();
+            let answer = common
+                .operators()
+                .await?
+                .drop_quarantine(patient(request))
+                .await
+                .map_err(failed)?
+                .into_inner();
             if common.json {
                 println!("{}", to_json(&answer));
             } else {
@@ -79,7 +91,7 @@ pub async fn run(command: Option<Command>, common: &Common) -> anyhow::Result<Ex
 
 async fn list(all: bool, common: &Common) -> anyhow::Result<()> {
     let request = ListQuarantineRequest { with_dropped: all };
-    let answer = client(common).await?.list_quarantine(request).await.map_err(failed)?.into_inner();
+    let answer = common.operators().await?.list_quarantine(request).await.map_err(failed)?.into_inner();
     if common.json {
         println!("{}", to_json(&answer));
     } else if answer.events.is_empty() {

@@ -2,7 +2,8 @@
 
 use super::Common;
 use super::show::failed;
-use crate::backup::{Target, look, restore_embedded};
+use crate::backup::{Target, look, restore_into};
+use crate::settings::Flags;
 use anyhow::Context as _;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -30,18 +31,17 @@ pub struct BackupArgs {
 /// What is restored.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Every byte of the backup is checked before the first one is written. --data must not exist, or be empty. Views are built anew at the first start, which takes longer for it. The restored store is the same installation: do not let both serve.\n\nThen: p92 serve --data DATA --keys FILE, and p92 view rebuild NAME --verify to compare"
+    after_help = "Every byte of the backup is checked before the first one is written. The store is the one that the settings name: an empty or missing --data directory, or the empty keyspace of a cluster whose services do not run. --keys is the key file as it was when the backup was taken. Views are built anew at the first start, which takes longer for it. The restored store is the same installation: do not let both serve.\n\nThen: p92 serve --data DATA --keys FILE, and p92 view rebuild NAME --verify to compare"
 )]
 pub struct RestoreArgs {
     /// The directory that `p92 backup` made.
     #[arg(value_name = "DIR")]
     place: PathBuf,
-    /// The key file of the installation, as it was when the backup was taken [default: DATA.keys]
-    #[arg(long, value_name = "FILE", env = "P92_KEYS")]
-    keys: Option<PathBuf>,
     /// Restore even if the key file cannot open some accounts' keys: what they wrote stays unreadable.
     #[arg(long)]
     accept_unreadable: bool,
+    #[command(flatten)]
+    flags: Flags,
 }
 
 /// How far it is: a bar for people on a terminal, a line of JSON per phase for machines.
@@ -92,7 +92,7 @@ fn told(manifest: &Manifest) -> serde_json::Value {
 
 /// Takes a backup of the running server.
 pub async fn backup(args: BackupArgs, common: &Common) -> anyhow::Result<()> {
-    let mut client = super::inspect::client(common).await?;
+    let mut client = common.operators().await?;
     let mut pieces = client.take_backup(TakeBackupRequest {}).await.map_err(failed)?.into_inner();
     let mut phases = Phases::new(common.json);
     let mut draft: Option<Draft> = None;
@@ -140,6 +140,7 @@ pub async fn backup(args: BackupArgs, common: &Common) -> anyhow::Result<()> {
 
 /// Restores a backup into an empty data directory.
 pub async fn restore(args: RestoreArgs, common: &Common) -> anyhow::Result<()> {
+    let settings = args.flags.load()?;
     let mut phases = Phases::new(common.json);
     phases.begin("checking the backup", 0, "bytes")?;
     let bar = phases.bar.clone();
@@ -158,13 +159,13 @@ pub async fn restore(args: RestoreArgs, common: &Common) -> anyhow::Result<()> {
     let backup = checked.await??;
     phases.end();
     let manifest = backup.manifest().clone();
-    let keys = args.keys.unwrap_or_else(|| crate::settings::default_keys(&common.data));
-    let target = Target { data: &common.data, keys: &keys, accept_unreadable: args.accept_unreadable };
-    let closed = look(&backup, &target)?;
+    let keys = settings.keys(&common.data);
+    let target = Target { settings: &settings, data: &common.data, keys: &keys };
+    let closed = look(&backup, &target, args.accept_unreadable)?;
     phases.begin("restoring", manifest.events() + manifest.rows(), "rows and events")?;
     let bar = phases.bar.clone();
     let watch = move |done: Restored| bar.set_position(done.events + done.rows);
-    let restored = restore_embedded(&backup, &common.data, &watch).await?;
+    let restored = restore_into(&backup, &target, &watch).await?;
     phases.end();
     if common.json {
         let said = json!({

@@ -1,10 +1,10 @@
 //! `p92 doctor`: findings as people read them, and as machines do.
 
 use super::Common;
-use super::inspect::client;
 use super::show::to_json;
 use crate::doctor;
 use crate::findings::Findings;
+use crate::reach::patient;
 use crate::settings::Flags;
 use p92_proto::operator::v1::{ExamineRequest, Finding, Grade};
 use std::process::ExitCode;
@@ -50,8 +50,12 @@ pub async fn run(args: &Args, common: &Common) -> anyhow::Result<ExitCode> {
 
 /// Asks the running server; whether there is one.
 async fn ask(found: &mut Findings, common: &Common) -> bool {
-    let mut client = match client(common).await {
+    let mut client = match common.operators().await {
         Ok(client) => client,
+        Err(error) if common.operator.is_some() || common.endpoint.is_some() => {
+            found.broken("server", format!("{error:#}"), "is the address right, and the process running?");
+            return false;
+        }
         Err(_) => {
             let text = format!(
                 "none runs on {}; clock, store, bus, slots and readers were not looked at",
@@ -61,7 +65,7 @@ async fn ask(found: &mut Findings, common: &Common) -> bool {
             return false;
         }
     };
-    match client.examine(ExamineRequest {}).await {
+    match client.examine(patient(ExamineRequest {})).await {
         Ok(answer) => {
             found.good("server", "it runs and answers".to_owned());
             found.extend(answer.into_inner().findings);

@@ -2,12 +2,11 @@
 
 use super::Common;
 use super::show::{decode, failed, table, to_json};
+use crate::reach::Operators;
 use crate::settings::Flags;
 use clap::Subcommand;
 use indicatif::{ProgressBar, ProgressStyle};
-use p92_chassis::Transport;
 use p92_proto::event::v1::Event;
-use p92_proto::operator::v1::operator_service_client::OperatorServiceClient;
 use p92_proto::operator::v1::*;
 use std::process::ExitCode;
 
@@ -53,11 +52,6 @@ pub enum KeysCommand {
     Rotate,
 }
 
-pub(super) async fn client(common: &Common) -> anyhow::Result<OperatorServiceClient<Transport>> {
-    let channel = common.server().await?;
-    Ok(OperatorServiceClient::new(channel).max_decoding_message_size(64 * 1024 * 1024))
-}
-
 fn event_to_json(event: &Event) -> serde_json::Value {
     let mut json = to_json(event);
     if let Some(fields) = json.as_object_mut() {
@@ -69,7 +63,7 @@ fn event_to_json(event: &Event) -> serde_json::Value {
 
 /// Runs a command about views.
 pub async fn run_view(command: ViewCommand, common: &Common) -> anyhow::Result<ExitCode> {
-    let mut client = client(common).await?;
+    let mut client = common.operators().await?;
     match command {
         ViewCommand::List => {
             let answer = client.list_views(ListViewsRequest {}).await.map_err(failed)?.into_inner();
@@ -87,7 +81,7 @@ pub async fn run_view(command: ViewCommand, common: &Common) -> anyhow::Result<E
 }
 
 async fn rebuild(
-    client: &mut OperatorServiceClient<Transport>,
+    client: &mut Operators,
     name: String,
     verify: bool,
     common: &Common,
@@ -128,7 +122,7 @@ async fn rebuild(
 
 /// Runs a command about events.
 pub async fn run_events(command: EventsCommand, common: &Common) -> anyhow::Result<()> {
-    let mut client = client(common).await?;
+    let mut client = common.operators().await?;
     match command {
         EventsCommand::Read { stream, as_of } => {
             let request = ReadEventsRequest { stream, as_of_ms: as_of.unwrap_or_default() };
@@ -169,7 +163,8 @@ pub async fn run_keys(command: KeysCommand, common: &Common) -> anyhow::Result<(
     if let KeysCommand::Init(flags) = command {
         return super::keys::init(&flags, common).await;
     }
-    let answer = client(common).await?.rotate_keys(RotateKeysRequest {}).await.map_err(failed)?.into_inner();
+    let answer =
+        common.operators().await?.rotate_keys(RotateKeysRequest {}).await.map_err(failed)?.into_inner();
     if common.json {
         println!("{}", to_json(&answer));
     } else {
@@ -180,7 +175,7 @@ pub async fn run_keys(command: KeysCommand, common: &Common) -> anyhow::Result<(
 
 /// How far readers are behind.
 pub async fn lag(common: &Common) -> anyhow::Result<()> {
-    let answer = client(common).await?.list_lag(ListLagRequest {}).await.map_err(failed)?.into_inner();
+    let answer = common.operators().await?.list_lag(ListLagRequest {}).await.map_err(failed)?.into_inner();
     if common.json {
         println!("{}", to_json(&answer));
         return Ok(());
@@ -208,7 +203,8 @@ pub async fn lag(common: &Common) -> anyhow::Result<()> {
 
 /// Who holds which slot.
 pub async fn owners(common: &Common) -> anyhow::Result<()> {
-    let answer = client(common).await?.list_owners(ListOwnersRequest {}).await.map_err(failed)?.into_inner();
+    let answer =
+        common.operators().await?.list_owners(ListOwnersRequest {}).await.map_err(failed)?.into_inner();
     if common.json {
         println!("{}", to_json(&answer));
         return Ok(());

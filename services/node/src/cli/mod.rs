@@ -40,6 +40,13 @@ pub struct Common {
     /// identity for accounts, apps, tokens and servers. Certificates are those of the settings (`tls`).
     #[arg(long, global = true, env = "P92_ENDPOINT", value_name = "HOST:PORT")]
     pub endpoint: Option<String>,
+    /// The ops listener of a process elsewhere, for commands that look into logs, tables, readers and views, and for
+    /// backup and doctor.
+    #[arg(long, global = true, env = "P92_OPERATOR", value_name = "HOST:PORT", requires = "token_file")]
+    pub operator: Option<String>,
+    /// The file of a token that the process takes for one of its operators (`operators.tokens_path`).
+    #[arg(long, global = true, env = "P92_TOKEN_FILE", value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
     /// Print data as JSON, for machines.
     #[arg(long, global = true)]
     pub json: bool,

@@ -1,11 +1,9 @@
 //! Tables as operators look at them: rows by key or in the engine's order, decoded.
 
 use super::Common;
-use super::inspect::client;
 use super::show::{decode, failed, table, to_json};
+use crate::reach::Operators;
 use clap::Subcommand;
-use p92_chassis::Transport;
-use p92_proto::operator::v1::operator_service_client::OperatorServiceClient;
 use p92_proto::operator::v1::*;
 use p92_storage::Key;
 use prost::bytes::Bytes;
@@ -83,7 +81,7 @@ pub enum TableCommand {
 
 /// Runs a command about tables.
 pub async fn run(command: TableCommand, common: &Common) -> anyhow::Result<ExitCode> {
-    let mut client = client(common).await?;
+    let mut client = common.operators().await?;
     match command {
         TableCommand::List => {
             let answer = client.list_tables(ListTablesRequest {}).await.map_err(failed)?.into_inner();
@@ -126,7 +124,7 @@ fn shown(row: &TableRow, message: &str) -> serde_json::Value {
     })
 }
 
-async fn scan(client: &mut OperatorServiceClient<Transport>, name: String, limit: u32) -> anyhow::Result<()> {
+async fn scan(client: &mut Operators, name: String, limit: u32) -> anyhow::Result<()> {
     let mut left = limit;
     let mut page_token = Bytes::new();
     while left > 0 {

@@ -5,7 +5,7 @@ use super::{Operator, status, store, views};
 use p92_eventlog::event::position_to_wire;
 use p92_eventlog::settle::{self, Aside};
 use p92_eventlog::{Runtime, View, quarantine};
-use p92_kernel::{ErrorCode, Failure};
+use p92_kernel::{ErrorCode, Failure, Service};
 use p92_proto::event::v1::{Event, Position, QuarantineRow, Settling};
 use p92_proto::operator::v1::{Quarantined, RetryQuarantineResponse};
 use prost::Message as _;
@@ -46,12 +46,21 @@ impl Operator {
         settle::waiting(&self.platform, reader, stream).await.map_err(store)
     }
 
-    /// The service whose views a reader writes, if it does.
-    fn writer_of_views(&self, reader: &str) -> Option<&Arc<Runtime>> {
-        self.runtimes.iter().find(|runtime| settle::reader_of_views(runtime.service()) == reader)
+    /// The service whose views a reader writes, if it does: it must run in this process.
+    fn writer_of_views(&self, reader: &str) -> Result<Option<&Arc<Runtime>>, Status> {
+        let mut services = Service::ALL.into_iter();
+        let Some(service) = services.find(|one| settle::reader_of_views(*one) == reader) else {
+            return Ok(None);
+        };
+        let here = self.runtimes.iter().find(|runtime| runtime.service() == service);
+        here.map(Some).ok_or_else(|| {
+            let text = format!("Views of {service} are rebuilt by {service}: ask one of its processes.");
+            status(Failure::new(ErrorCode::FailedPrecondition, "ANOTHER_SERVICE", text))
+        })
     }
 
     pub(super) async fn retry(&self, reader: &str, stream: &str) -> Result<RetryQuarantineResponse, Status> {
+        let views = self.writer_of_views(reader)?;
         let first = self.waiting(reader, stream).await?;
         if first.is_empty() {
             return Err(nothing(reader, stream));
@@ -68,7 +77,7 @@ impl Operator {
             for one in &before {
                 one.note(&self.platform, Settling::Retry, None).await.map_err(store)?;
             }
-            match self.writer_of_views(reader) {
+            match views {
                 Some(runtime) => self.rebuild_with(runtime, &before).await?,
                 None => self.until_tried(reader, stream).await?,
             }

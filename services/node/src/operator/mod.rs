@@ -6,6 +6,7 @@
 //!
 //! | room | noun |
 //! |---|---|
+//! | `access` | who may ask from elsewhere |
 //! | `standing` | lags, owners, members |
 //! | `logs` | events as they stand in logs |
 //! | `views` | views and their rebuilding |
@@ -14,6 +15,7 @@
 //! | `examine` | what a process finds about what it needs |
 //! | `backup` | what cannot be computed anew, given out |
 
+pub mod access;
 mod aside;
 mod backup;
 mod examine;

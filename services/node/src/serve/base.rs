@@ -1,5 +1,6 @@
 //! What every process has, whatever it serves: telemetry, health, the operators' listener, an orderly end.
 
+use crate::operator::access::Door;
 use crate::settings::Settings;
 use anyhow::Context as _;
 use p92_chassis::SystemRandom;
@@ -31,6 +32,8 @@ pub(super) async fn bind(setting: &str, address: SocketAddr) -> anyhow::Result<B
 pub(super) struct Base {
     pub(super) shutdown: Shutdown,
     pub(super) health: Health,
+    /// Opened when there is something to ask.
+    pub(super) operators: Door,
     telemetry: Telemetry,
     /// The last to stop, so that an orchestrator is told "not ready" until there is nobody to tell it.
     gone: CancellationToken,
@@ -48,10 +51,12 @@ impl Base {
         shutdown.spawn("the heart", health.heart());
         // Orchestrators ask by gRPC as well as by HTTP.
         let by_grpc = tonic::service::Routes::new(health.grpc()).into_axum_router().reset_fallback();
-        let operators = p92_chassis::ops::router(health.clone(), telemetry.metrics()).merge(by_grpc);
+        let operators = Door::new(&settings.operators)?;
+        let probes = p92_chassis::ops::router(health.clone(), telemetry.metrics()).merge(by_grpc);
+        let all = probes.merge(operators.clone().router());
         let gone = CancellationToken::new();
-        let ops = p92_chassis::ops::serve(ops.listener.into_std()?, operators, gone.clone())?;
-        Ok(Self { shutdown, health, telemetry, gone, ops })
+        let ops = p92_chassis::ops::serve(ops.listener.into_std()?, all, gone.clone())?;
+        Ok(Self { shutdown, health, operators, telemetry, gone, ops })
     }
 
     /// Serves until a signal, then ends in order. What must be done last was said by `finally`.

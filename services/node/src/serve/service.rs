@@ -48,6 +48,7 @@ pub(super) async fn serve(role: Role, flags: &Flags, common: &Common) -> anyhow:
 
     let ways = Ways::of(role, &settings, credentials.clone())?;
     let one = start_one(role, &platform, &settings, &ways).await?;
+    base.operators.open(one.operator);
     let stop = base.shutdown.stopping();
     let listening = internal(door.listener, one.routes, ways.others, credentials, stop.clone());
     base.shutdown.spawn("the internal listener", listening);

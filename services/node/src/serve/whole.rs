@@ -39,6 +39,7 @@ pub(super) async fn serve(flags: &Flags, common: &Common) -> anyhow::Result<Exit
     let stored = stored.context("the first server cannot be found or made")?;
     first::compare(&stored, &url);
     listen([http, grpc], &whole, &settings, &stored, &common.data, &base.shutdown).await?;
+    base.operators.open(whole.operator.clone());
     serving.met();
     greet(&settings, common, &url, addresses)?;
     let stopping = Arc::clone(&platform);

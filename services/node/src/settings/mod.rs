@@ -14,7 +14,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 /// Variables that begin as settings do and are read by the command line itself.
-const NOT_SETTINGS: [&str; 3] = ["P92_CONFIG", "P92_DATA", "P92_ENDPOINT"];
+const NOT_SETTINGS: [&str; 5] = ["P92_CONFIG", "P92_DATA", "P92_ENDPOINT", "P92_OPERATOR", "P92_TOKEN_FILE"];
 
 p92_chassis::config! {
     /// P92. A setting is read from the file, then from its variable (`store.cache_mib` is P92_STORE__CACHE_MIB), then
@@ -26,6 +26,8 @@ p92_chassis::config! {
         pub grpc: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 8093)),
         /// Address where operators find health and metrics. Never for strangers.
         pub ops: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 9092)),
+        /// Who may use the operator API there.
+        pub operators: crate::operator::access::Operators,
         /// The domain behind the @ of handles of the first server; the host of the public URL if not set.
         pub domain: Option<String> = None,
         /// How people reach the first server, as https://social.example; http and the HTTP listener if not set.

@@ -18,6 +18,8 @@ pub struct One {
     pub runtime: Arc<Runtime>,
     /// What other processes may call: the service, and what operators ask of this process.
     pub routes: Routes,
+    /// What operators ask of this process.
+    pub operator: Operator,
 }
 
 /// Starts one service over its platform.
@@ -28,6 +30,7 @@ pub async fn start_one(
     ways: &Ways,
 ) -> anyhow::Result<One> {
     let platform = Arc::clone(platform);
+    p92_eventlog::backup::refuse_unfinished(&*platform.engine).await?;
     let (runtime, routes, tables): (_, Routes, Vec<&'static Table>) = match role {
         Role::Identity => {
             let deps =
@@ -63,5 +66,6 @@ pub async fn start_one(
         Role::Gateway => bail!("the door keeps no log"),
     };
     let operator = Operator { platform, runtimes: vec![Arc::clone(&runtime)], tables };
-    Ok(One { runtime, routes: routes.add_service(OperatorServiceServer::new(operator)) })
+    let routes = routes.add_service(OperatorServiceServer::new(operator.clone()));
+    Ok(One { runtime, routes, operator })
 }

@@ -8,6 +8,7 @@
 )]
 
 mod ending;
+mod operators;
 mod running;
 mod settings;
 mod traces;

@@ -13,7 +13,7 @@ use p92_proto::event::v1;
 use p92_proto::event::v1::backup_record::Record;
 use p92_storage::{Engine, Key, KeyReader, LogKey, LogRow, RowKey, StoreError, Table, TableRow};
 use prost::Message;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use tokio::sync::mpsc;
 
 /// Records are handed on when they have this many bytes.
@@ -58,8 +58,15 @@ pub async fn take(
     let checkpoints = effects(engine, &mut pieces).await?;
     put_aside(engine, &checkpoints, &mut pieces).await?;
     let positions = positions(engine, shards).await?;
+    let mut under = BTreeSet::new();
     for table in state {
-        rows_of(engine, *table, &positions, &mut pieces).await?;
+        rows_of(engine, *table, &positions, &mut pieces, &mut under).await?;
+    }
+    if under.len() > 1 {
+        return Err(BackupError::refused(
+            "keys were rotated while the backup ran, or a rotation was cut off: no one key file would open it",
+            "run `p92 keys rotate` to its end, then the backup again",
+        ));
     }
     let positions = logs(engine, positions, &mut pieces).await?;
     pieces.flush().await?;
@@ -162,13 +169,16 @@ fn state_record(table: &'static Table, row: TableRow) -> Record {
     })
 }
 
-/// The rows of one table of state, each with what must stand beside it.
+/// The rows of one table of state, each with what must stand beside it. Notes under which rotating keys subjects' keys
+/// are wrapped.
 async fn rows_of(
     engine: &dyn Engine,
     table: StateTable,
     positions: &Positions,
     pieces: &mut Pieces,
+    under: &mut BTreeSet<u64>,
 ) -> Result<(), BackupError> {
+    let keys = Service::ALL.iter().any(|service| std::ptr::eq(table.table, tables::subject_keys(*service)));
     let (mut after, mut more) = (None, true);
     while more {
         let rows;
@@ -186,6 +196,11 @@ async fn rows_of(
                     let (at, partition, clustering) = (key.table.table, key.partition, key.clustering);
                     pieces.push(state_record(at, TableRow { partition, clustering, row: beside })).await?;
                 }
+            }
+            // An empty row says that the key was destroyed.
+            if keys && !row.row.value.is_empty() {
+                let wrapped = v1::WrappedKey::decode(row.row.value.clone());
+                under.insert(wrapped.map_err(|error| damaged("a subject's key")(error.to_string()))?.under);
             }
             pieces.push(state_record(table.table, row)).await?;
         }

@@ -274,6 +274,25 @@ async fn damage_is_refused_before_anything_is_written() {
 }
 
 #[tokio::test]
+async fn a_backup_needs_one_key_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    for (subject, under) in [(1, 1), (2, 1), (3, 2)] {
+        let wrapped = p92_proto::event::v1::WrappedKey { under, ..Default::default() };
+        let key =
+            RowKey::new(tables::subject_keys(Service::Posting).only(), Key::new().num(subject), Key::new());
+        store.insert_if_absent(&key, prost::Message::encode_to_vec(&wrapped).into()).await.unwrap();
+        let taken = take(&store, &dir.path().join(format!("backup-{subject}"))).await;
+        match taken {
+            Ok(manifest) => assert_eq!((under, manifest.rows()), (1, subject)),
+            Err(refused) => {
+                assert!(under == 2 && refused.to_string().contains("keys were rotated"), "{refused}")
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn half_a_restore_serves_nobody() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
