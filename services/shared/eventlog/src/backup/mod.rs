@@ -43,6 +43,7 @@ use p92_kernel::{Seq, Service, ShardCount};
 use p92_storage::{LogKey, RowKey, StoreError, Table, TableRow};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Up to where each log is in a backup. Logs without an event are not named.
 pub type Positions = BTreeMap<LogKey, Seq>;
@@ -121,4 +122,25 @@ pub struct Origin {
     pub shards: ShardCount,
     /// Milliseconds since the Unix epoch.
     pub time_ms: u64,
+}
+
+/// How often the store is asked again when it does not answer, with a pause in between that grows.
+const ATTEMPTS: u32 = 10;
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Asks the store until it answers, or has not answered too often. Whatever is asked here may be repeated as it is.
+async fn surely<T, F>(ask: impl Fn() -> F) -> Result<T, StoreError>
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
+        match ask().await {
+            Err(StoreError::Unavailable { .. }) if attempt < ATTEMPTS => {
+                tokio::time::sleep(PAUSE * attempt).await;
+            }
+            answered => return answered,
+        }
+    }
 }

@@ -5,7 +5,7 @@
 //! is none yet, and whoever would serve it refuses.
 
 use super::folder::{Backup, log_of};
-use super::{BackupError, StateTable, own_tables};
+use super::{BackupError, StateTable, own_tables, surely};
 use crate::{KeyFile, tables};
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -18,14 +18,9 @@ use p92_storage::{
 };
 use prost::Message;
 use std::collections::{BTreeMap, VecDeque};
-use std::time::Duration;
 
 /// Writes under way at once.
 const UNDER_WAY: usize = 128;
-/// How often a write is repeated when the store does not answer, with a pause in between.
-const ATTEMPTS: u32 = 10;
-const PAUSE: Duration = Duration::from_millis(200);
-
 /// What was restored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Restored {
@@ -48,7 +43,8 @@ fn restoring_key() -> RowKey {
 
 /// Refuses a store into which a restore was begun and not finished.
 pub async fn refuse_unfinished(engine: &dyn Engine) -> Result<(), StoreError> {
-    if engine.get(&restoring_key()).await?.is_none() {
+    let key = restoring_key();
+    if surely(|| engine.get(&key)).await?.is_none() {
         return Ok(());
     }
     Err(StoreError::Refused {
@@ -90,7 +86,7 @@ pub async fn restore(
     refuse_unfinished(engine).await?;
     refuse_filled(engine, backup, &known).await?;
     let mark = v1::RestoringRow { began_ms: now_ms }.encode_to_vec().into();
-    engine.write(vec![Write { key: restoring_key(), value: Some(mark) }]).await?;
+    write(engine, &restoring_key(), Some(mark)).await?;
     let mut line = Line { engine, waiting: VecDeque::new(), done: Restored::default(), watch };
     let mut checkpoints = Vec::new();
     for record in backup.state() {
@@ -110,7 +106,7 @@ pub async fn restore(
         done.checkpoints += u64::from(set_checkpoint(engine, backup, &checkpoint).await?);
     }
     // Synced, and with it whatever was written before.
-    engine.write(vec![Write { key: restoring_key(), value: None }]).await?;
+    write(engine, &restoring_key(), None).await?;
     watch(done);
     Ok(done)
 }
@@ -132,13 +128,13 @@ async fn refuse_filled(engine: &dyn Engine, backup: &Backup, known: &Tables) -> 
     };
     for service in Service::ALL {
         for shard in backup.manifest().origin.shards.all() {
-            if !engine.read_log(LogKey { service, shard }, Seq(0), 1).await?.is_empty() {
+            if !surely(|| engine.read_log(LogKey { service, shard }, Seq(0), 1)).await?.is_empty() {
                 return Err(filled(format!("events of {service}")));
             }
         }
     }
     for table in known.values().copied().chain([&tables::CHECKPOINTS, &tables::APPLIED]) {
-        if !engine.scan_table(table.only(), None, 1).await?.rows.is_empty() {
+        if !surely(|| engine.scan_table(table.only(), None, 1)).await?.rows.is_empty() {
             return Err(filled(format!("rows in {}", table.name)));
         }
     }
@@ -207,55 +203,31 @@ impl<'a> Line<'a> {
     }
 }
 
-/// Whether a write that got this answer is worth repeating. Each of them may be repeated as it is.
-async fn again(error: StoreError, attempt: &mut u32) -> Result<(), BackupError> {
-    *attempt += 1;
-    match error {
-        StoreError::Unavailable { .. } if *attempt < ATTEMPTS => {
-            tokio::time::sleep(PAUSE * *attempt).await;
-            Ok(())
-        }
-        error => Err(error.into()),
-    }
+/// Who else is there must go first.
+fn disturbed(what: &str) -> BackupError {
+    let problem = format!("somebody else writes {what} of this store");
+    BackupError::refused(problem, "stop whoever uses it, empty it, and begin again")
+}
+
+async fn write(engine: &dyn Engine, key: &RowKey, value: Option<Bytes>) -> Result<(), StoreError> {
+    surely(|| engine.write(vec![Write { key: key.clone(), value: value.clone() }])).await
 }
 
 async fn put(engine: &dyn Engine, key: RowKey, value: Bytes, conditional: bool) -> Result<(), BackupError> {
-    let mut attempt = 0;
-    loop {
-        let written = if conditional {
-            match engine.insert_if_absent(&key, value.clone()).await {
-                Ok(Conditional::Stands(Some(row))) if row.value != value => {
-                    let problem = format!("somebody else writes {} of this store", key.table);
-                    return Err(BackupError::refused(
-                        problem,
-                        "stop whoever uses it, empty it, and begin again",
-                    ));
-                }
-                Ok(Conditional::Applied | Conditional::Stands(_)) => Ok(()),
-                Err(error) => Err(error),
-            }
-        } else {
-            engine.write(vec![Write { key: key.clone(), value: Some(value.clone()) }]).await
-        };
-        match written {
-            Ok(()) => return Ok(()),
-            Err(error) => again(error, &mut attempt).await?,
-        }
+    if !conditional {
+        return Ok(write(engine, &key, Some(value)).await?);
+    }
+    match surely(|| engine.insert_if_absent(&key, value.clone())).await? {
+        Conditional::Stands(Some(row)) if row.value != value => Err(disturbed(&key.table.to_string())),
+        // By an attempt before, whose answer was lost.
+        Conditional::Applied | Conditional::Stands(_) => Ok(()),
     }
 }
 
 async fn append(engine: &dyn Engine, log: LogKey, row: LogRow) -> Result<(), BackupError> {
-    let mut attempt = 0;
-    loop {
-        match engine.append(log, &row, &[]).await {
-            Ok(Append::Appended) => return Ok(()),
-            Ok(Append::SlotLost(_)) => {
-                let problem =
-                    format!("somebody else writes the log {}/{} of this store", log.service, log.shard);
-                return Err(BackupError::refused(problem, "stop whoever uses it, empty it, and begin again"));
-            }
-            Err(error) => again(error, &mut attempt).await?,
-        }
+    match surely(|| engine.append(log, &row, &[])).await? {
+        Append::Appended => Ok(()),
+        Append::SlotLost(_) => Err(disturbed(&format!("the log {}/{}", log.service, log.shard))),
     }
 }
 
@@ -275,16 +247,8 @@ async fn set_checkpoint(
         to,
         writes: Vec::new(),
     };
-    let mut attempt = 0;
-    loop {
-        match engine.project(batch.clone()).await {
-            Ok(Projection::Applied) => return Ok(true),
-            Ok(Projection::Refused { stands }) if stands == to => return Ok(true),
-            Ok(Projection::Refused { .. }) => {
-                let problem = format!("somebody else runs {} on this store", checkpoint.reader);
-                return Err(BackupError::refused(problem, "stop whoever uses it, empty it, and begin again"));
-            }
-            Err(error) => again(error, &mut attempt).await?,
-        }
+    match surely(|| engine.project(batch.clone())).await? {
+        Projection::Refused { stands } if stands != to => Err(disturbed(&checkpoint.reader)),
+        Projection::Applied | Projection::Refused { .. } => Ok(true),
     }
 }

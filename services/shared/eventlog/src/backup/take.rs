@@ -2,7 +2,7 @@
 //!
 //! It knows no file and no network: records go into a channel, in pieces.
 
-use super::{BackupError, Needs, Positions, StateTable, writes_views};
+use super::{BackupError, Needs, Positions, StateTable, surely, writes_views};
 use crate::event::position_from_wire;
 use crate::group::Group;
 use crate::keys::stream_partition;
@@ -83,7 +83,7 @@ async fn page(
     table: &'static Table,
     after: &mut Option<prost::bytes::Bytes>,
 ) -> Result<(Vec<TableRow>, bool), StoreError> {
-    let page = engine.scan_table(table.only(), after.as_ref(), PAGE).await?;
+    let page = surely(|| engine.scan_table(table.only(), after.as_ref(), PAGE)).await?;
     let more = page.next.is_some();
     *after = page.next;
     Ok((page.rows, more))
@@ -148,7 +148,7 @@ async fn put_aside(
 async fn positions(engine: &dyn Engine, shards: ShardCount) -> Result<Positions, BackupError> {
     let mut positions = Positions::new();
     for service in Service::ALL.into_iter().rev() {
-        for (shard, head) in heads::read_heads(engine, service).await? {
+        for (shard, head) in surely(|| heads::read_heads(engine, service)).await? {
             if shard.0 >= shards.get() {
                 return Err(damaged("applied")(format!("{service} has a shard {shard}")).into());
             }
@@ -192,7 +192,7 @@ async fn rows_of(
                     }
                 }
                 Needs::Row(key) => {
-                    let Some(beside) = engine.get(&key).await? else { continue };
+                    let Some(beside) = surely(|| engine.get(&key)).await? else { continue };
                     let (at, partition, clustering) = (key.table.table, key.partition, key.clustering);
                     pieces.push(state_record(at, TableRow { partition, clustering, row: beside })).await?;
                 }
@@ -220,7 +220,7 @@ async fn begun(
         RowKey::new(tables::streams(service).only(), stream_partition(stream.as_str()), Key::new().num(1));
     let position = positions.get(&LogKey { service, shard: id.shard() });
     // A stream row is written at the position of its event.
-    let stands = engine.get(&first).await?.map(|row| Seq(row.stamp));
+    let stands = surely(|| engine.get(&first)).await?.map(|row| Seq(row.stamp));
     Ok(stands.is_some_and(|stands| position.is_some_and(|position| stands <= *position)))
 }
 
@@ -263,7 +263,7 @@ async fn log_until(
     const AT_ONCE: usize = 1024 * 1024;
     let mut at = from;
     while at < until {
-        let rows = engine.read_log(log, at, AT_ONCE).await?;
+        let rows = surely(|| engine.read_log(log, at, AT_ONCE)).await?;
         if rows.is_empty() {
             break;
         }

@@ -3,8 +3,12 @@
 use crate::world::{CLAIMS, claim, counted, open, platform, spec};
 use async_trait::async_trait;
 use p92_eventlog::backup::{self, Backup, BackupError, Draft, Manifest, Needs, Origin, StateTable};
-use p92_eventlog::{ConsumeError, Consumer, Poison, Recorded, Runtime, Spec, Stream, tables};
+use p92_eventlog::{
+    Aggregate, ConsumeError, Consumer, NewEvent, Poison, Recorded, Runtime, Spec, Stream, tables,
+};
 use p92_kernel::{Seq, Service, Shard};
+use p92_proto::event::v1::Sealed;
+use p92_storage::memory::{Asked, Fault, Faults, Memory, MemoryConfig, Request};
 use p92_storage::{
     Class, Embedded, EmbeddedConfig, Engine, Key, LogKey, ProjectedBatch, RowKey, StoreError, Table,
     TableRow, Write,
@@ -12,6 +16,7 @@ use p92_storage::{
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 use tokio::sync::mpsc;
 
 const SHARD: Shard = Shard(1);
@@ -49,12 +54,17 @@ async fn put(store: &Embedded, table: &'static Table, name: &str, value: &str) {
 
 /// Takes a backup of a store into a directory.
 async fn take(store: &Embedded, place: &Path) -> Result<Manifest, BackupError> {
+    take_of(store, store, place).await
+}
+
+/// The same of another engine that holds the same installation.
+async fn take_of(engine: &dyn Engine, store: &Embedded, place: &Path) -> Result<Manifest, BackupError> {
     let origin =
         Origin { installation: store.installation().to_owned(), shards: store.shards(), time_ms: 1_000 };
     let mut draft = Draft::begin(place, origin)?;
     let (send, mut records) = mpsc::channel(1);
     let tables = [state(), backup::own_tables()].concat();
-    let taking = backup::take(store, store.shards(), &tables, send);
+    let taking = backup::take(engine, store.shards(), &tables, send);
     let writing = async {
         while let Some(piece) = records.recv().await {
             for record in piece {
@@ -75,7 +85,7 @@ fn empty(dir: &Path, like: &Embedded) -> Arc<Embedded> {
     Embedded::open(config).unwrap()
 }
 
-async fn restore(store: &Embedded, place: &Path) -> Result<backup::Restored, BackupError> {
+async fn restore(store: &dyn Engine, place: &Path) -> Result<backup::Restored, BackupError> {
     let backup = Backup::open(place, &|_, _| {})?;
     backup::restore(store, &backup, &state(), 2_000, &|_| {}).await
 }
@@ -107,6 +117,23 @@ impl Consumer for Told {
 
 const POISON: u64 = 666;
 
+/// Says something long.
+#[derive(Clone, Debug, Default)]
+struct Long;
+
+impl Aggregate for Long {
+    type Event = u8;
+    fn decode(event: &Recorded) -> Result<u8, Poison> {
+        Ok(event.decode::<Sealed>()?.ciphertext[0])
+    }
+    fn encode(event: &u8) -> NewEvent {
+        NewEvent::of(&Sealed { ciphertext: vec![*event; 40_000].into(), ..Sealed::default() })
+    }
+    fn evolve(self, _: &u8) -> Self {
+        self
+    }
+}
+
 fn with(told: &Arc<Told>) -> Spec {
     let consumer: Arc<dyn Consumer> = Arc::clone(told) as Arc<dyn Consumer>;
     Spec { consumers: vec![consumer], ..spec() }
@@ -128,6 +155,13 @@ async fn a_restored_store_goes_on_where_the_backup_was_taken() {
     for n in 0..300 {
         claim(&runtime, SHARD, n, if n == 7 { POISON } else { 1 }, &format!("k{n}")).await.unwrap();
     }
+    // More than is read at once by whoever writes rows anew.
+    for n in 0..60 {
+        let say = runtime.execute(SHARD, crate::world::meta(1, "", u64::from(n)), move |round| {
+            Box::pin(async move { round.emit::<Long>(&Stream::new("long", n), &[n]).await })
+        });
+        say.await.unwrap();
+    }
     let last = claim(&runtime, SHARD, 300, 1, "last").await.unwrap().positions[0].seq;
     caught_up(&running, last).await;
     put(&store, &NAMES, "mine", "register/300").await;
@@ -138,7 +172,7 @@ async fn a_restored_store_goes_on_where_the_backup_was_taken() {
 
     let restored = empty(other.path(), &store);
     std::fs::copy(dir.path().join("keys"), other.path().join("keys")).unwrap();
-    let done = restore(&restored, &place).await.unwrap();
+    let done = restore(&*restored, &place).await.unwrap();
     assert_eq!(done.events, manifest.events());
     let running = platform(other.path(), &restored, restored.clone());
     let again = Arc::new(Told::default());
@@ -157,6 +191,63 @@ async fn a_restored_store_goes_on_where_the_backup_was_taken() {
     let watch: p92_eventlog::rebuild::Watch = Arc::new(|_, _| {});
     let report = runtime.rebuild(CLAIMS.name, true, watch).await.unwrap();
     assert_eq!((report.difference, report.compared), (None, 1));
+    running.stop().await;
+}
+
+/// Now and then an answer is lost, with or without what was asked, or comes late.
+#[derive(Debug, Default)]
+struct Unsteady(AtomicU64);
+
+impl Faults for Unsteady {
+    fn next(&self, _: &Request) -> Fault {
+        let told = Duration::from_millis(1);
+        match self.0.fetch_add(1, Ordering::SeqCst) % 29 {
+            3 => Fault::Unanswered { told },
+            11 => Fault::Lost { told },
+            17 => Fault::Refused,
+            23 => Fault::Late { before: told, after: told },
+            _ => Fault::Sound,
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_one_engine_gave_another_takes_and_back() {
+    let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let store = open(dir.path());
+    let running = platform(dir.path(), &store, store.clone());
+    let runtime = Runtime::start(&running, spec()).await.unwrap();
+    for n in 0..200 {
+        claim(&runtime, Shard(n % 2), u64::from(n), 1, &format!("k{n}")).await.unwrap();
+    }
+    put(&store, &LISTED, "row", "of state").await;
+    running.stop().await;
+    let first = take(&store, &dir.path().join("first")).await.unwrap();
+
+    // An engine as CQL is, on a bad day: each row on its own, and nobody knows who else lives.
+    let memory = Memory::new(MemoryConfig { atomic: false, faults: Some(Arc::new(Unsteady::default())) });
+    let memory = Arc::new(memory);
+    let unsteady = Asked(Arc::clone(&memory));
+    let done = restore(&unsteady, &dir.path().join("first")).await.unwrap();
+    assert_eq!((done.events, done.rows), (first.events(), first.rows()));
+    let steady: Arc<dyn Engine> = Arc::new(Asked(Arc::new(memory.copy(MemoryConfig::default()))));
+    let running = platform(dir.path(), &store, Arc::clone(&steady));
+    let runtime = Runtime::start(&running, spec()).await.unwrap();
+    runtime.ready().await;
+    assert_eq!((counted(&runtime, Shard(0)).await, counted(&runtime, SHARD).await), (100, 100));
+    claim(&runtime, SHARD, 200, 1, "grown").await.unwrap();
+    running.stop().await;
+    let second = take_of(&*steady, &store, &dir.path().join("second")).await.unwrap();
+    assert_eq!(second.tables, first.tables);
+
+    let back = empty(other.path(), &store);
+    restore(&*back, &dir.path().join("second")).await.unwrap();
+    std::fs::copy(dir.path().join("keys"), other.path().join("keys")).unwrap();
+    let running = platform(other.path(), &back, back.clone());
+    let runtime = Runtime::start(&running, spec()).await.unwrap();
+    runtime.ready().await;
+    assert_eq!((counted(&runtime, Shard(0)).await, counted(&runtime, SHARD).await), (100, 101));
+    assert!(claim(&runtime, SHARD, 200, 1, "grown").await.unwrap().repeated);
     running.stop().await;
 }
 
@@ -184,7 +275,7 @@ async fn what_must_stand_together_is_kept_together() {
     running.stop().await;
     take(&store, &place).await.unwrap();
     let restored = empty(other.path(), &store);
-    restore(&restored, &place).await.unwrap();
+    restore(&*restored, &place).await.unwrap();
     let has = async |table, name: &str| restored.get(&key(table, name)).await.unwrap().is_some();
     assert!(has(&SECRETS, "listed").await && has(&LISTED, "listed").await);
     assert!(!has(&SECRETS, "revoked").await, "nobody could revoke it any more");
@@ -267,10 +358,10 @@ async fn damage_is_refused_before_anything_is_written() {
             assert!(refused.to_string().contains("nothing was written"), "{name}: {refused}");
         }
     }
-    let refused = restore(&store, &place).await.unwrap_err().to_string();
+    let refused = restore(&*store, &place).await.unwrap_err().to_string();
     assert!(refused.contains("the store is not empty"), "{refused}");
     let other = tempfile::tempdir().unwrap();
-    restore(&empty(other.path(), &store), &place).await.expect("the twin without damage");
+    restore(&*empty(other.path(), &store), &place).await.expect("the twin without damage");
 }
 
 #[tokio::test]
