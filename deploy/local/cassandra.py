@@ -31,7 +31,7 @@ import time
 
 VERSION = "5.0.6"
 JAMM = "0.4.0"
-CACHE = pathlib.Path.home() / ".cache" / "p92" / f"cassandra-{VERSION}"
+CACHE = pathlib.Path(os.environ.get("P92_CACHE", pathlib.Path.home() / ".cache" / "p92")) / f"cassandra-{VERSION}"
 STATE = "cluster.json"
 DATACENTER = "datacenter1"
 
@@ -315,10 +315,13 @@ def start(directory, nodes=1, commitlog="periodic", authenticate=False, tls=None
             port, storage_port = free_ports(hosts, 2)
             state = {"dir": str(directory), "port": port, "storage_port": storage_port, "commitlog": commitlog,
                      "authenticate": authenticate, "tls": tls, "nodes": [{"host": host} for host in hosts]}
+        launched = []
         try:
-            return start_once(state, node, lib, limit)
+            return start_once(state, node, lib, limit, launched)
         except Failed as error:
-            stop(directory, kill=True)
+            # Those that ran before have nothing to do with it.
+            for number in launched:
+                stop(directory, number, kill=True)
             if known or attempt == 2 or "already in use" not in str(error).lower():
                 raise
             for number in range(1, nodes + 1):
@@ -326,7 +329,8 @@ def start(directory, nodes=1, commitlog="periodic", authenticate=False, tls=None
             (directory / STATE).unlink()
 
 
-def start_once(state, node, lib, limit):
+def start_once(state, node, lib, limit, launched):
+    """Starts what is missing, and notes in `launched` which nodes that was."""
     home = pathlib.Path(state["dir"])
     wanted = [node] if node else range(1, len(state["nodes"]) + 1)
     missing = [number for number in wanted if not is_ours(state["nodes"][number - 1], home / f"node{number}")]
@@ -336,6 +340,7 @@ def start_once(state, node, lib, limit):
     for group in ([n for n in missing if n == 1], [n for n in missing if n != 1]):
         for number in group:
             processes[number] = launch(state, number, lib)
+            launched.append(number)
         if group == [1] and len(missing) > 1:
             deadline = time.monotonic() + limit
             while not answers(state, 1) and processes[1].poll() is None and time.monotonic() < deadline:

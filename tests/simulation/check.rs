@@ -191,7 +191,9 @@ impl Logs {
         let open = |call: &&Call| call.outcome == Outcome::Unknown && call.began < crate::trouble::CALM_AT;
         for call in calls.iter().filter(|call| !call.key.is_empty()).filter(open) {
             let settled = calls.iter().any(|again| {
-                again.key == call.key && again.began > call.ended && again.outcome != Outcome::NotDone
+                // A repeat may begin in the very instant in which the call before was given up.
+                let later = again.began >= call.ended && !std::ptr::eq(again, call);
+                again.key == call.key && later && again.outcome != Outcome::NotDone
             });
             if !settled {
                 note(wrong, "what was unknown could not be settled", || format!("{call:?}"));

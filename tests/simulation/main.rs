@@ -44,8 +44,9 @@ const AT_ONCE: usize = 2;
 const COMMAND: &str =
     "RUSTFLAGS='--cfg tokio_unstable' cargo test -p p92-tests --features simulation --test simulation";
 
-fn repeat(seed: u64) -> String {
-    format!("P92_SIMULATION_SEED={seed} {COMMAND} one_seed -- --ignored --nocapture")
+fn repeat(seed: u64, with: With) -> String {
+    let tears = if with.tears { "P92_SIMULATION_TEARS=1 " } else { "" };
+    format!("P92_SIMULATION_SEED={seed} {tears}{COMMAND} one_seed -- --ignored --nocapture")
 }
 
 /// Without the flag the runtimes do not follow the seed, and a green run would show nothing that can be repeated.
@@ -82,7 +83,7 @@ fn hold(with: With) {
         let mut sums = sums.lock().unwrap();
         history.sums().for_each(|(name, sum)| *sums.entry(name).or_default() += sum);
         if !history.wrong.is_empty() {
-            println!("seed {seed}: {:#?}\n  {}", history.wrong, repeat(seed));
+            println!("seed {seed}: {:#?}\n  {}", history.wrong, repeat(seed, with));
             wrong.lock().unwrap().insert(seed, history.wrong);
         }
         false
@@ -100,11 +101,12 @@ fn two_hundred_seeds_hold() {
     hold(With::default());
 }
 
-/// Where a projection is not one write, its reader may die half way through its rows, and the next one computes them anew
-/// from what stands. What the first half has deleted or overwritten is not there to be read any more, so what it led to
-/// stays: a notification whose cause is gone. A batch would have to be kept whole until its last row stands.
+/// Where a projection is not one write, an error may come after some of its rows stand. Nobody need die: a reader that is
+/// told that nobody knows computes the batch anew from what stands, and so does whoever comes after one that died. What the
+/// first rows have deleted or overwritten is not there to be read any more, so what it led to stays: a notification whose
+/// cause is gone. A batch would have to be kept whole until its last row stands.
 #[test]
-#[ignore = "a known defect: rows that are found by rows of the same batch are left over"]
+#[ignore = "a known defect: after any unknown outcome half way, rows that were found by rows of the same batch are left over"]
 fn projections_that_stop_half_way_are_finished() {
     hold(With { mutant: None, tears: true });
 }
@@ -114,6 +116,7 @@ fn projections_that_stop_half_way_are_finished() {
 #[test]
 #[ignore = "for a seed that failed"]
 fn one_seed() {
+    flagged();
     let seed = std::env::var("P92_SIMULATION_SEED").unwrap().parse().unwrap();
     let tears = std::env::var_os("P92_SIMULATION_TEARS").is_some();
     let history = run(seed, With { mutant: None, tears });

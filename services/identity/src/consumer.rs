@@ -15,26 +15,25 @@ use p92_chassis::Transport;
 use p92_eventlog::{Aggregate, ConsumeError, Consumer, Poison, Recorded};
 use p92_kernel::{ErrorCode, Failure, Service};
 use p92_proto::identity::v1;
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// Clears away what ended accounts and old passwords leave.
 #[derive(Debug, Default)]
 pub struct Clearing {
     /// The app, once it is there: readers begin before it.
-    app: OnceLock<(Weak<App>, Ending)>,
+    app: OnceLock<(Arc<App>, Ending)>,
 }
 
 impl Clearing {
     /// From now on events have effects, some of them in shards that other replicas hold: `own` leads to all of them.
     pub fn begin(&self, app: &Arc<App>, own: Transport) {
         // Set once, by `start`; a second one would be the same.
-        let _ = self.app.set((Arc::downgrade(app), Ending::new(own)));
+        let _ = self.app.set((Arc::clone(app), Ending::new(own)));
     }
 
-    fn app(&self) -> Result<(Arc<App>, &Ending), Failure> {
-        let begun = self.app.get().and_then(|(app, ending)| Some((app.upgrade()?, ending)));
-        begun.ok_or_else(|| {
+    fn app(&self) -> Result<&(Arc<App>, Ending), Failure> {
+        self.app.get().ok_or_else(|| {
             Failure::unavailable("STARTING", "The service is starting.", Duration::from_millis(100))
         })
     }

@@ -93,12 +93,6 @@ pub async fn start_among(deps: Deps, others: Others) -> Result<Identity, StartEr
     let app = Arc::new(App { runtime, state, hasher, config, metrics: Metrics::default() });
     clearing.begin(&app, Transport::local(PassOn::new(grpc::routes(&app), others)));
     platform.tasks.spawn(tending::tend(Arc::downgrade(&app), platform.stopping.clone()));
-    // Somebody must hold the app while the process runs, or events would wait for effects in vain.
-    let (held, stopping) = (Arc::clone(&app), platform.stopping.clone());
-    platform.tasks.spawn(async move {
-        stopping.cancelled().await;
-        drop(held);
-    });
     Ok(Identity { app })
 }
 

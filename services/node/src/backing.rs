@@ -4,7 +4,9 @@
 
 use crate::settings::{BusKind, Settings, Store, StoreKind};
 use anyhow::{Context as _, bail};
-use p92_eventlog::{Bus, KeyFile, LocalBus, tables};
+use p92_chassis::{SystemClock, SystemRandom};
+use p92_eventlog::platform::Parts;
+use p92_eventlog::{Bus, KeyFile, Keyring, LocalBus, tables};
 use p92_kernel::{Clock, Random, Service, ShardCount};
 use p92_storage::{Embedded, EmbeddedConfig, Engine};
 use std::path::Path;
@@ -64,6 +66,18 @@ pub async fn open_bus(settings: &Settings, shards: ShardCount) -> anyhow::Result
             )
         }
     }
+}
+
+/// Everything under a platform: the store, its keys, the bus.
+pub async fn open_parts(settings: &Settings, data: &Path) -> anyhow::Result<(OpenStore, Parts)> {
+    let store = open_store(settings, data).await?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+    let random: Arc<dyn Random> = Arc::new(SystemRandom);
+    let file = open_keys(settings, data, &store, &*clock, &*random)?;
+    let (engine, shards) = (Arc::clone(&store.engine), store.shards);
+    let keyring = Arc::new(Keyring::new(Arc::clone(&engine), Arc::clone(&random), file));
+    let bus = open_bus(settings, shards).await?;
+    Ok((store, Parts { engine, bus, clock, random, keyring, shards }))
 }
 
 /// The keys of the store. They are made with an embedded store that is fresh; where processes share a store, each reads

@@ -73,6 +73,11 @@ impl Common {
             .with_credentials(credentials);
         let way = Transport::remote(network);
         let there = OperatorServiceClient::new(way.clone()).list_tables(ListTablesRequest {}).await;
+        // Where the operator API is not served, the answer that it is not is an answer too.
+        let there = match there {
+            Err(status) if status.code() != tonic::Code::Unimplemented => Err(status),
+            _ => Ok(()),
+        };
         there.with_context(|| {
             format!(
                 "no service answers at {endpoint}\n  what to do: name the internal address of a service (`internal.listen` of `p92 serve identity` for accounts, apps, tokens and servers); if services use TLS, `tls` must name this command's certificates too"

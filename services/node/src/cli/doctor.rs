@@ -8,6 +8,7 @@ use crate::reach::patient;
 use crate::settings::Flags;
 use p92_proto::operator::v1::{ExamineRequest, Finding, Grade};
 use std::process::ExitCode;
+use tonic::Code;
 
 /// What is looked at.
 #[derive(Debug, clap::Args)]
@@ -30,7 +31,8 @@ pub async fn run(args: &Args, common: &Common) -> anyhow::Result<ExitCode> {
         }
     };
     let runs = ask(&mut found, common).await;
-    if let Some(settings) = settings {
+    // Disk, key file and addresses of a server elsewhere are not to be seen from here.
+    if let Some(settings) = settings.filter(|_| !is_elsewhere(common)) {
         if doctor::disk(&mut found, &common.data, &settings) {
             doctor::key_file(&mut found, &settings.keys(&common.data));
         }
@@ -48,11 +50,16 @@ pub async fn run(args: &Args, common: &Common) -> anyhow::Result<ExitCode> {
     Ok(if broken { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
+/// Whether the server that is asked may be on another machine.
+fn is_elsewhere(common: &Common) -> bool {
+    common.operator.is_some() || common.endpoint.is_some()
+}
+
 /// Asks the running server; whether there is one.
 async fn ask(found: &mut Findings, common: &Common) -> bool {
     let mut client = match common.operators().await {
         Ok(client) => client,
-        Err(error) if common.operator.is_some() || common.endpoint.is_some() => {
+        Err(error) if is_elsewhere(common) => {
             found.broken("server", format!("{error:#}"), "is the address right, and the process running?");
             return false;
         }
@@ -70,7 +77,16 @@ async fn ask(found: &mut Findings, common: &Common) -> bool {
             found.good("server", "it runs and answers".to_owned());
             found.extend(answer.into_inner().findings);
         }
-        Err(status) => found.broken("server", status.message().to_owned(), "look into its log"),
+        Err(status) => {
+            let advice = match status.code() {
+                Code::Unavailable => "is the address right, and the process running?",
+                Code::Unauthenticated | Code::PermissionDenied => {
+                    "is it a token that the server's file holds?"
+                }
+                _ => "look into its log",
+            };
+            found.broken("server", status.message().to_owned(), advice);
+        }
     }
     true
 }

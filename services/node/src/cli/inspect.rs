@@ -2,7 +2,7 @@
 
 use super::Common;
 use super::show::{decode, failed, table, to_json};
-use crate::reach::Operators;
+use crate::reach::{Operators, patient};
 use crate::settings::Flags;
 use clap::Subcommand;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -163,8 +163,8 @@ pub async fn run_keys(command: KeysCommand, common: &Common) -> anyhow::Result<(
     if let KeysCommand::Init(flags) = command {
         return super::keys::init(&flags, common).await;
     }
-    let answer =
-        common.operators().await?.rotate_keys(RotateKeysRequest {}).await.map_err(failed)?.into_inner();
+    let request = patient(RotateKeysRequest {});
+    let answer = common.operators().await?.rotate_keys(request).await.map_err(failed)?.into_inner();
     if common.json {
         println!("{}", to_json(&answer));
     } else {

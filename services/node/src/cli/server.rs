@@ -2,6 +2,7 @@
 
 use super::Common;
 use super::show::{failed, table, to_json};
+use crate::serve::first;
 use clap::{Subcommand, ValueEnum};
 use p92_chassis::Transport;
 use p92_proto::event::v1::{CommandContext, ReadOptions};
@@ -62,13 +63,7 @@ pub async fn find(channel: Transport, domain: Option<&str>) -> anyhow::Result<Se
         let found = client.get_server(request).await.map_err(failed)?.into_inner().server;
         return found.ok_or_else(|| anyhow::anyhow!("the server's answer is empty"));
     }
-    let request = ListServersRequest {
-        options: Some(ReadOptions::default()),
-        page_size: 500,
-        page_token: String::new(),
-    };
-    let servers = client.list_servers(request).await.map_err(failed)?.into_inner().servers;
-    let oldest = servers.into_iter().min_by_key(|server| (server.created_ms, server.id));
+    let oldest = first::oldest(&mut client).await.map_err(failed)?;
     oldest.ok_or_else(|| anyhow::anyhow!("there is no server yet; make one: p92 server create DOMAIN"))
 }
 

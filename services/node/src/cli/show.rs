@@ -55,7 +55,7 @@ pub fn failed(status: tonic::Status) -> anyhow::Error {
     // Said by the transport, because no answer came.
     if failure.reason == "SERVICE_UNAVAILABLE" {
         return anyhow::anyhow!(
-            "the server ended before it answered, so it is not known whether this was done\n  what to do: look whether it runs, and what its log says; then run the command again"
+            "no answer came: the server ended, or a part that it needs is away, so it is not known whether this was done\n  what to do: look whether it runs, and what its log says; then run the command again"
         );
     }
     match &failure.field {

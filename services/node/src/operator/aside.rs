@@ -3,6 +3,7 @@
 
 use super::{Operator, status, store, views};
 use p92_eventlog::event::position_to_wire;
+use p92_eventlog::rebuild::RebuildError;
 use p92_eventlog::settle::{self, Aside};
 use p92_eventlog::{Runtime, View, quarantine};
 use p92_kernel::{ErrorCode, Failure, Service};
@@ -78,7 +79,12 @@ impl Operator {
                 one.note(&self.platform, Settling::Retry, None).await.map_err(store)?;
             }
             match views {
-                Some(runtime) => self.rebuild_with(runtime, &before).await?,
+                Some(runtime) => {
+                    // It goes on when the caller goes: half a rebuild is of no use to anybody.
+                    let (operator, runtime, events) = (self.clone(), Arc::clone(runtime), before.clone());
+                    let rebuilt = tokio::spawn(async move { operator.rebuild_with(&runtime, &events).await });
+                    rebuilt.await.map_err(|error| status(Failure::internal(error)))??;
+                }
                 None => self.until_tried(reader, stream).await?,
             }
             let left = self.waiting(reader, stream).await?;
@@ -96,7 +102,7 @@ impl Operator {
     }
 
     /// Rebuilds every view that wants these events, with them; then they are aside no more. If one still cannot be
-    /// applied, nothing has changed.
+    /// applied, they stay aside, and views that were rebuilt before have the events that they could apply.
     async fn rebuild_with(&self, runtime: &Arc<Runtime>, events: &[Aside]) -> Result<(), Status> {
         let wants = |view: &&Arc<dyn View>| {
             let wanted =
@@ -105,20 +111,18 @@ impl Operator {
         };
         for view in runtime.views().iter().filter(wants) {
             if let Err(failed) = runtime.rebuild(view.table().name, false, Arc::new(|_, _| {})).await {
-                let problem = failed.to_string();
+                // Why it is aside is what the event itself fails with, not what kept the rebuild from trying.
+                let problem = matches!(failed, RebuildError::Projection(_)).then(|| failed.to_string());
                 for (at, one) in events.iter().enumerate() {
-                    let problem = (at == 0).then_some(problem.as_str());
+                    let problem = problem.as_deref().filter(|_| at == 0);
                     one.note(&self.platform, Settling::Unspecified, problem).await.map_err(store)?;
                 }
                 tracing::error!(
                     view = view.table().name,
-                    problem,
+                    problem = %failed,
                     "a view cannot be rebuilt with what was put aside"
                 );
-                return match failed {
-                    p92_eventlog::rebuild::RebuildError::Projection(_) => Ok(()),
-                    failed => Err(views::failure(failed)),
-                };
+                return if problem.is_some() { Ok(()) } else { Err(views::failure(failed)) };
             }
         }
         for one in events {

@@ -1,4 +1,4 @@
-//! Gives out a backup: one at a time, piece by piece, at the speed of whoever takes it.
+//! Gives out a backup piece by piece, at the speed of whoever takes it.
 
 use super::{Operator, status};
 use p92_eventlog::backup::{self, BackupError};

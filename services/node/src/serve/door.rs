@@ -1,18 +1,16 @@
 //! `p92 serve gateway`: the door in a process of its own. It keeps nothing, and needs no store.
 
-use super::base::{Base, Bound, bind};
+use super::base::{Base, bind};
+use super::public::{self, Asked};
 use super::{first, service};
 use crate::cli::Common;
 use crate::role::Role;
 use crate::settings::{Flags, Settings};
 use crate::wiring::Ways;
+use p92_chassis::Transport;
 use p92_chassis::health::{Condition, Needed};
-use p92_chassis::server::{self, Limits};
-use p92_chassis::transport::{Guarded, Rules};
-use p92_chassis::{SystemClock, SystemRandom, Transport};
 use p92_kernel::Service;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
 const ASK_EVERY: Duration = Duration::from_secs(1);
@@ -32,7 +30,13 @@ pub(super) async fn serve(flags: &Flags, common: &Common) -> anyhow::Result<Exit
     base.shutdown.spawn("the public listeners", async move {
         let open = async {
             let home = wait_for_server(&settings, &ways.to(Service::Identity)?, &identity).await;
-            listen([http, grpc], &ways, &settings, home, &running).await
+            let asked = Asked {
+                identity: ways.to(Service::Identity)?,
+                posting: ways.to(Service::Posting)?,
+                timelines: ways.to(Service::Timelines)?,
+                ranking: ways.to(Service::Ranking)?,
+            };
+            public::listen([http, grpc], asked, settings.gateway.clone(), home, &running).await
         };
         match stop.run_until_cancelled(open).await {
             Some(Err(error)) => tracing::error!("the door cannot be opened: {error:#}"),
@@ -81,30 +85,4 @@ async fn wait_for_server(settings: &Settings, identity: &Transport, condition: &
         }
         tokio::time::sleep(ASK_EVERY).await;
     }
-}
-
-async fn listen(
-    [http, grpc]: [Bound; 2],
-    ways: &Ways,
-    settings: &Settings,
-    home: String,
-    shutdown: &p92_chassis::Shutdown,
-) -> anyhow::Result<()> {
-    let stop = shutdown.stopping();
-    let deps = p92_gateway::Deps::over(
-        ways.to(Service::Identity)?,
-        ways.to(Service::Posting)?,
-        ways.to(Service::Timelines)?,
-        ways.to(Service::Ranking)?,
-        Arc::new(SystemClock::default()),
-        Arc::new(SystemRandom),
-    );
-    let gate = p92_gateway::Gate::ending_with(deps, settings.gateway.clone(), home, stop.clone());
-    let web = server::serve(http.listener, p92_gateway::over(&gate), Limits::PUBLIC, stop.clone());
-    shutdown.spawn("the public HTTP listener", web);
-    let public = p92_gateway::api::services(&gate).await?;
-    let public = Guarded::new(public, Rules::PUBLIC).ending_streams(stop.clone());
-    let calls = server::serve(grpc.listener, server::grpc(public), Limits::PUBLIC, stop);
-    shutdown.spawn("the public gRPC listener", calls);
-    Ok(())
 }

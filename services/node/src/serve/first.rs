@@ -6,21 +6,34 @@ use p92_chassis::status::from_status;
 use p92_kernel::{ErrorCode, Failure};
 use p92_proto::event::v1::{CommandContext, ReadOptions};
 use p92_proto::identity::v1::server_service_client::ServerServiceClient;
-use p92_proto::identity::v1::{CreateServerRequest, ListServersRequest, RegistrationPolicy};
+use p92_proto::identity::v1::{CreateServerRequest, ListServersRequest, RegistrationPolicy, Server};
+use tonic::Status;
 
 /// Under this key it is made; several doors that start at once make one.
 const KEY: &str = "the-first-server";
 
-/// The public URL of the oldest server, if there is one.
-pub(super) async fn find(identity: &Transport) -> Result<Option<String>, Failure> {
-    let request = ListServersRequest {
+/// The oldest server, if there is one. Every page is read: their order says nothing of age.
+pub(crate) async fn oldest(servers: &mut ServerServiceClient<Transport>) -> Result<Option<Server>, Status> {
+    let mut request = ListServersRequest {
         options: Some(ReadOptions::default()),
         page_size: 500,
         page_token: String::new(),
     };
-    let known = ServerServiceClient::new(identity.clone()).list_servers(request).await;
-    let known = known.map_err(from_status)?.into_inner();
-    let first = known.servers.into_iter().min_by_key(|server| (server.created_ms, server.id));
+    let age = |server: &Server| (server.created_ms, server.id);
+    let mut oldest: Option<Server> = None;
+    loop {
+        let page = servers.list_servers(request.clone()).await?.into_inner();
+        oldest = oldest.into_iter().chain(page.servers).min_by_key(age);
+        if page.next_page_token.is_empty() {
+            return Ok(oldest);
+        }
+        request.page_token = page.next_page_token;
+    }
+}
+
+/// The public URL of the first server, if there is one.
+pub(super) async fn find(identity: &Transport) -> Result<Option<String>, Failure> {
+    let first = oldest(&mut ServerServiceClient::new(identity.clone())).await.map_err(from_status)?;
     Ok(first.map(|first| first.public_url))
 }
 

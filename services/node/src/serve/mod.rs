@@ -2,7 +2,8 @@
 
 mod base;
 mod door;
-mod first;
+pub(crate) mod first;
+mod public;
 mod service;
 mod whole;
 

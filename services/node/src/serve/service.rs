@@ -3,7 +3,7 @@
 //! Its only door is the internal listener, where other processes of the installation come in; strangers find none here.
 
 use super::base::{Base, bind};
-use crate::backing::{OpenStore, open_bus, open_keys, open_store};
+use crate::backing::{OpenStore, open_parts};
 use crate::cli::Common;
 use crate::role::Role;
 use crate::settings::{Flags, Settings};
@@ -13,10 +13,8 @@ use p92_chassis::server::{self, Limits};
 use p92_chassis::shutdown::Phase;
 use p92_chassis::tls::Credentials;
 use p92_chassis::transport::{Guarded, Others, PassOn, Rules};
-use p92_chassis::{SystemClock, SystemRandom};
-use p92_eventlog::platform::Parts;
-use p92_eventlog::{Keyring, Platform};
-use p92_kernel::{Clock, Random, Service};
+use p92_eventlog::Platform;
+use p92_kernel::Service;
 use std::future::Future;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -43,7 +41,9 @@ pub(super) async fn serve(role: Role, flags: &Flags, common: &Common) -> anyhow:
     store_answers.unmet("the store is being opened");
     settled.unmet("not every slot has a holder yet");
     let credentials = credentials(&settings, &base)?;
-    let (store, platform) = open(&settings, common, &base, address).await?;
+    let (store, parts) = open_parts(&settings, &common.data).await?;
+    base.shutdown.spawn("the key file", Arc::clone(&parts.keyring).watch(base.shutdown.stopping()));
+    let platform = Platform::start_at(parts, address);
     wait_for_store(&platform, &store_answers).await;
 
     let ways = Ways::of(role, &settings, credentials.clone())?;
@@ -64,25 +64,6 @@ pub(super) async fn serve(role: Role, flags: &Flags, common: &Common) -> anyhow:
     greet(role, common, &told);
     leave_at_the_end(&base, platform, store);
     base.run().await
-}
-
-/// The store with its keys and bus, and this process among the members.
-async fn open(
-    settings: &Settings,
-    common: &Common,
-    base: &Base,
-    address: String,
-) -> anyhow::Result<(OpenStore, Arc<Platform>)> {
-    let store = open_store(settings, &common.data).await?;
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
-    let random: Arc<dyn Random> = Arc::new(SystemRandom);
-    let file = open_keys(settings, &common.data, &store, &*clock, &*random)?;
-    let (engine, shards) = (Arc::clone(&store.engine), store.shards);
-    let keyring = Arc::new(Keyring::new(Arc::clone(&engine), Arc::clone(&random), file));
-    base.shutdown.spawn("the key file", Arc::clone(&keyring).watch(base.shutdown.stopping()));
-    let bus = open_bus(settings, shards).await?;
-    let platform = Platform::start_at(Parts { engine, bus, clock, random, keyring, shards }, address);
-    Ok((store, platform))
 }
 
 /// Slots are handed over as soon as nobody is sent here any more, while what still comes can be passed on.

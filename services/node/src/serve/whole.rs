@@ -1,11 +1,12 @@
 //! `p92 serve`: everything in one process, from opening the store to letting go of it.
 
-use super::base::{Base, Bound, bind};
+use super::base::{Base, bind};
 use super::first;
-use crate::backing::{OpenStore, open_bus, open_keys, open_store};
+use super::public::{self, Asked};
+use crate::backing::open_parts;
 use crate::cli::Common;
 use crate::operator::Operator;
-use crate::settings::{Config, Flags, Settings};
+use crate::settings::{Flags, Settings};
 use crate::socket;
 use crate::wiring::{self, Whole};
 use anyhow::Context as _;
@@ -13,10 +14,7 @@ use p92_chassis::health::Needed;
 use p92_chassis::server::{self, Limits};
 use p92_chassis::shutdown::Shutdown;
 use p92_chassis::transport::{Guarded, Rules};
-use p92_chassis::{SystemClock, SystemRandom};
-use p92_eventlog::platform::Parts;
-use p92_eventlog::{Keyring, Platform};
-use p92_kernel::{Clock, Random};
+use p92_eventlog::Platform;
 use p92_proto::operator::v1::operator_service_server::OperatorServiceServer;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -33,12 +31,20 @@ pub(super) async fn serve(flags: &Flags, common: &Common) -> anyhow::Result<Exit
     let base = Base::start(&settings, "p92", ops, true)?;
     let serving = base.health.condition("services", Needed::ToStart);
     base.health.complete();
-    let (store, platform) = open(&settings, &common.data).await?;
+    let (store, parts) = open_parts(&settings, &common.data).await?;
+    let platform = Platform::start(parts);
     let whole = wiring::start(&platform, &settings).await?;
     let stored = first::ensure(&settings, &whole.identity, &url).await;
     let stored = stored.context("the first server cannot be found or made")?;
     first::compare(&stored, &url);
-    listen([http, grpc], &whole, &settings, &stored, &common.data, &base.shutdown).await?;
+    let asked = Asked {
+        identity: whole.identity.clone(),
+        posting: whole.posting.clone(),
+        timelines: whole.timelines.clone(),
+        ranking: whole.ranking.clone(),
+    };
+    public::listen([http, grpc], asked, settings.gateway.clone(), stored, &base.shutdown).await?;
+    listen_locally(&whole, &common.data, &base.shutdown)?;
     base.operators.open(whole.operator.clone());
     serving.met();
     greet(&settings, common, &url, addresses)?;
@@ -53,51 +59,10 @@ pub(super) async fn serve(flags: &Flags, common: &Common) -> anyhow::Result<Exit
     base.run().await
 }
 
-async fn open(settings: &Settings, data: &Path) -> anyhow::Result<(OpenStore, Arc<Platform>)> {
-    let store = open_store(settings, data).await?;
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
-    let random: Arc<dyn Random> = Arc::new(SystemRandom);
-    let file = open_keys(settings, data, &store, &*clock, &*random)?;
-    let (engine, shards) = (Arc::clone(&store.engine), store.shards);
-    let keyring = Arc::new(Keyring::new(Arc::clone(&engine), Arc::clone(&random), file));
-    let bus = open_bus(settings, shards).await?;
-    let platform = Platform::start(Parts { engine, bus, clock, random, keyring, shards });
-    Ok((store, platform))
-}
-
-async fn listen(
-    [http, grpc]: [Bound; 2],
-    whole: &Whole,
-    config: &Config,
-    url: &str,
-    data: &Path,
-    shutdown: &Shutdown,
-) -> anyhow::Result<()> {
-    let stop = shutdown.stopping();
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
-    let random: Arc<dyn Random> = Arc::new(SystemRandom);
-    let deps = p92_gateway::Deps::over(
-        whole.identity.clone(),
-        whole.posting.clone(),
-        whole.timelines.clone(),
-        whole.ranking.clone(),
-        clock,
-        random,
-    );
-    let gate = p92_gateway::Gate::ending_with(deps, config.gateway.clone(), url.to_owned(), stop.clone());
-    let http = server::serve(http.listener, p92_gateway::over(&gate), Limits::PUBLIC, stop.clone());
-    shutdown.spawn("the public HTTP listener", http);
-    let public = p92_gateway::api::services(&gate).await?;
-    let public = Guarded::new(public, Rules::PUBLIC).ending_streams(stop.clone());
-    let calls = server::serve(grpc.listener, server::grpc(public), Limits::PUBLIC, stop.clone());
-    shutdown.spawn("the public gRPC listener", calls);
-    let admin = admin_routes(whole);
-    let local = server::serve(
-        socket::listen(data)?,
-        server::grpc(Guarded::new(admin, Rules::INTERNAL)),
-        Limits::INTERNAL,
-        stop,
-    );
+/// The way in for commands of this machine.
+fn listen_locally(whole: &Whole, data: &Path, shutdown: &Shutdown) -> anyhow::Result<()> {
+    let admin = server::grpc(Guarded::new(admin_routes(whole), Rules::INTERNAL));
+    let local = server::serve(socket::listen(data)?, admin, Limits::INTERNAL, shutdown.stopping());
     shutdown.spawn("the socket of the data directory", local);
     Ok(())
 }

@@ -16,7 +16,7 @@ use tonic::service::Routes;
 #[derive(Clone, Debug)]
 pub struct One {
     pub runtime: Arc<Runtime>,
-    /// What other processes may call: the service, and what operators ask of this process.
+    /// What other processes may call: the service, and what operators ask of this process where few can come.
     pub routes: Routes,
     /// What operators ask of this process.
     pub operator: Operator,
@@ -66,6 +66,8 @@ pub async fn start_one(
         Role::Gateway => bail!("the door keeps no log"),
     };
     let operator = Operator { platform, runtimes: vec![Arc::clone(&runtime)], tables };
-    let routes = routes.add_service(OperatorServiceServer::new(operator.clone()));
+    // What operators see and do is for few: whoever shows a certificate, or is on this machine.
+    let few = config.tls.certificate_path.is_some() || config.internal.listen.ip().is_loopback();
+    let routes = if few { routes.add_service(OperatorServiceServer::new(operator.clone())) } else { routes };
     Ok(One { runtime, routes, operator })
 }

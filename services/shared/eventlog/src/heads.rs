@@ -1,4 +1,4 @@
-//! The heads of logs for readers: their `applied` rows, asked for twice a second, with the moment of asking.
+//! The heads of logs for readers: their `applied` rows, asked for four times a second, with the moment of asking.
 //!
 //! An owner's word is no head (ARCHITECTURE §3.5). A memory may answer only if it has applied heads that were asked for
 //! at most 500 ms ago; that moment is counted from sending the question.

@@ -68,16 +68,7 @@ impl KeyFile {
         random: &dyn Random,
     ) -> Result<Self, KeyFileError> {
         match Self::look(path) {
-            Ok(file) => {
-                if file.installation != installation {
-                    return Err(KeyFileError::Foreign {
-                        path: path.to_owned(),
-                        found: file.installation,
-                        expected: installation.to_owned(),
-                    });
-                }
-                Ok(file)
-            }
+            Ok(file) => file.of(installation),
             Err(KeyFileError::Missing { .. }) if fresh => {
                 let file = Self {
                     path: path.to_owned(),
@@ -111,25 +102,24 @@ impl KeyFile {
     /// The same file as it is now. One of another installation, or with another blinding key, is refused: row keys are
     /// made with that one for ever.
     pub fn read_again(&self) -> Result<Self, KeyFileError> {
-        let path = &self.path;
-        let text = fs::read_to_string(path).map_err(|source| KeyFileError::Io {
-            path: path.clone(),
-            action: "read",
-            source,
-        })?;
-        let damaged = |problem: String| KeyFileError::Damaged { path: path.clone(), problem };
-        let file = Self::parse(path, &text).map_err(damaged)?;
-        if file.installation != self.installation {
-            return Err(KeyFileError::Foreign {
-                path: path.clone(),
-                found: file.installation,
-                expected: self.installation.clone(),
-            });
-        }
+        let file = Self::look(&self.path)?.of(&self.installation)?;
         if *file.blinding != *self.blinding {
-            return Err(damaged("another blinding key".to_owned()));
+            let problem = "another blinding key".to_owned();
+            return Err(KeyFileError::Damaged { path: self.path.clone(), problem });
         }
         Ok(file)
+    }
+
+    /// Refuses one of another installation.
+    fn of(self, installation: &str) -> Result<Self, KeyFileError> {
+        if self.installation == installation {
+            return Ok(self);
+        }
+        Err(KeyFileError::Foreign {
+            path: self.path,
+            found: self.installation,
+            expected: installation.to_owned(),
+        })
     }
 
     fn parse(path: &Path, text: &str) -> Result<Self, String> {

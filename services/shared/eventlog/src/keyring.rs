@@ -292,20 +292,33 @@ impl Keyring {
     pub async fn rotate(&self, clock: &dyn Clock) -> Result<u64, RotateError> {
         let id = {
             let mut file = self.file.write();
-            let id = file.current().map_or(1, |key| key.id + 1);
+            // As it is now: another process may have rotated since it was read.
+            let mut next = file.read_again()?;
+            let id = next.current().map_or(1, |key| key.id + 1);
             let secret = Zeroizing::new(clock::random_bytes(&*self.random));
-            let mut next = file.clone();
             next.rotating.push(RotatingKey { id, made: clock.now(), secret });
             next.save()?;
             *file = next;
             id
         };
+        if !self.engine.capabilities().exclusive {
+            // Other processes wrap under the key before until they have looked at the file.
+            tokio::time::sleep(LOOK * 2).await;
+        }
         let mut wrapped = 0;
-        for service in Service::ALL {
-            wrapped += self.rewrap(service, id).await?;
+        loop {
+            // Until a sweep finds nothing: a key may have been on its way to a place that was passed already.
+            let mut swept = 0;
+            for service in Service::ALL {
+                swept += self.rewrap(service, id).await?;
+            }
+            wrapped += swept;
+            if swept == 0 {
+                break;
+            }
         }
         let mut file = self.file.write();
-        let mut next = file.clone();
+        let mut next = file.read_again()?;
         next.rotating.retain(|key| key.id >= id);
         next.save()?;
         *file = next;
@@ -339,7 +352,7 @@ impl Keyring {
                 subject.map_err(|error| StoreError::Damaged(format!("a subject's key: {error}")))?;
             let standing = v1::WrappedKey::decode(row.value.clone())
                 .map_err(|error| StoreError::Damaged(format!("a subject's key: {error}")))?;
-            if standing.under == id {
+            if standing.under >= id {
                 return Ok(false);
             }
             let damaged = |error: KeyError| StoreError::Damaged(error.to_string());

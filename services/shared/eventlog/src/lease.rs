@@ -184,7 +184,7 @@ impl Lease {
                 self.shared.view_states.load_writer(&*platform.engine, view.table(), self.log).await?;
             }
         }
-        let mut quarantine = Quarantine::load(platform, &self.name).await?;
+        let mut quarantine = Quarantine::load(platform, &self.name, self.log).await?;
         let mark = Mark::reader(&self.name, self.log);
         platform.progress.reached(&mark, at);
         let mut groups = GroupStream::new(platform, self.log, at);
@@ -196,7 +196,7 @@ impl Lease {
                 biased;
                 _ = looks.tick(), if !quarantine.is_empty() => {
                     self.settle().await?;
-                    quarantine = Quarantine::load(platform, &self.name).await?;
+                    quarantine = Quarantine::load(platform, &self.name, self.log).await?;
                     continue;
                 }
                 Some(join) = self.joining.recv() => {
@@ -335,10 +335,11 @@ impl Lease {
         event: &Recorded,
         problem: &str,
     ) -> Result<(), Wait> {
-        tracing::error!(reader = %self.name, event_type = event.event_type(), seq = %event.position.seq, problem,
-            "an event cannot be applied and is put into quarantine");
-        self.shared.metrics.quarantined(&self.name);
-        quarantine.put(&self.shared.platform, &self.name, event, problem).await?;
+        if quarantine.put(&self.shared.platform, &self.name, event, problem).await? {
+            tracing::error!(reader = %self.name, event_type = event.event_type(), seq = %event.position.seq, problem,
+                "an event cannot be applied and is put into quarantine");
+            self.shared.metrics.quarantined(&self.name);
+        }
         Ok(())
     }
 }

@@ -20,19 +20,26 @@ pub const BELIEVED: Duration = Duration::from_secs(1);
 /// Keys, the longest unused of which go first.
 #[derive(Debug)]
 pub struct Opened<K: Hash + Eq> {
-    keys: Mutex<LruCache<K, (Secret, Instant)>>,
+    kept: Mutex<Kept<K>>,
     /// Whether only this process can destroy a key, which then forgets it itself.
     alone: bool,
 }
 
+#[derive(Debug)]
+struct Kept<K: Hash + Eq> {
+    keys: LruCache<K, (Secret, Instant)>,
+    /// When one was last forgotten: what was asked for before may be gone by the time it is put here.
+    forgot: Option<Instant>,
+}
+
 impl<K: Hash + Eq> Opened<K> {
     pub fn new(alone: bool) -> Self {
-        Self { keys: Mutex::new(LruCache::new(OPENED)), alone }
+        Self { kept: Mutex::new(Kept { keys: LruCache::new(OPENED), forgot: None }), alone }
     }
 
     /// A key, and when it was asked for.
     pub fn get(&self, key: &K) -> Option<(Secret, Instant)> {
-        let mut keys = self.keys.lock();
+        let keys = &mut self.kept.lock().keys;
         let (secret, asked) = keys.get(key)?;
         if self.alone || asked.elapsed() < BELIEVED {
             return Some((secret.clone(), *asked));
@@ -41,17 +48,24 @@ impl<K: Hash + Eq> Opened<K> {
         None
     }
 
-    /// Keeps a key that was asked for at that moment.
+    /// Keeps a key that was asked for at that moment, unless one was forgotten since.
     pub fn put(&self, key: K, secret: Secret, asked: Instant) {
-        self.keys.lock().put(key, (secret, asked));
+        let mut kept = self.kept.lock();
+        if kept.forgot.is_none_or(|forgot| asked > forgot) {
+            kept.keys.put(key, (secret, asked));
+        }
     }
 
     pub fn forget(&self, key: &K) {
-        self.keys.lock().pop(key);
+        let mut kept = self.kept.lock();
+        kept.forgot = Some(Instant::now());
+        kept.keys.pop(key);
     }
 
     pub fn forget_all(&self) {
-        self.keys.lock().clear();
+        let mut kept = self.kept.lock();
+        kept.forgot = Some(Instant::now());
+        kept.keys.clear();
     }
 }
 
@@ -69,5 +83,17 @@ mod tests {
         assert!(alone.get(&1).is_some() && shared.get(&1).is_some());
         tokio::time::advance(Duration::from_millis(1)).await;
         assert!(alone.get(&1).is_some() && shared.get(&1).is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_key_that_was_being_opened_while_one_was_destroyed_is_not_kept() {
+        let opened = Opened::new(true);
+        let asked = Instant::now();
+        opened.forget(&1);
+        opened.put(1, Secret::default(), asked);
+        assert!(opened.get(&1).is_none());
+        tokio::time::advance(Duration::from_millis(1)).await;
+        opened.put(1, Secret::default(), Instant::now());
+        assert!(opened.get(&1).is_some());
     }
 }

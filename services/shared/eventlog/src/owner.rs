@@ -180,16 +180,17 @@ impl Owner {
     /// Where very much is missing, as in a store that was restored, writes it piece by piece, so that a log need not fit
     /// into memory. What these groups say is settled, whoever appends behind them. Returns where `applied` stands then.
     async fn write_long_tail(&mut self, mut applied: Seq) -> Result<Seq, StoreError> {
-        const PIECE: usize = 1024 * 1024;
+        const LONG: usize = 512 * 1024;
         let log = self.log();
         loop {
-            let rows = self.shared().platform.engine.read_log(log, applied, PIECE).await?;
-            if rows.iter().map(|row| row.events.len()).sum::<usize>() < PIECE / 2 {
+            let groups = read_piece(&self.shared().platform, log, applied, None).await?;
+            let Some(last) = groups.last().map(Group::last_seq) else { return Ok(applied) };
+            let bytes: usize =
+                groups.iter().flat_map(|group| &group.events).map(|event| event.bytes.len()).sum();
+            // An engine may stop earlier than at the end, as where a bucket ends.
+            if bytes < LONG && self.shared().platform.engine.read_log(log, last, 1).await?.is_empty() {
                 return Ok(applied);
             }
-            let groups = rows.iter().map(|row| Group::from_row(log, row)).collect::<Result<Vec<_>, _>>();
-            let groups = groups.map_err(|error| StoreError::Damaged(error.to_string()))?;
-            let last = groups.last().map_or(applied, Group::last_seq);
             self.write_missing(applied, groups).await?;
             applied = last;
             tracing::info!(service = %log.service, shard = %log.shard, %applied, "rows of a log are written anew");
@@ -379,27 +380,39 @@ pub async fn read_groups(
     after: Seq,
     until: Option<Seq>,
 ) -> Result<Vec<Group>, StoreError> {
-    const AT_ONCE: usize = 1024 * 1024;
     let mut groups: Vec<Group> = Vec::new();
     let mut at = after;
     while until.is_none_or(|until| at < until) {
-        let rows = platform.engine.read_log(log, at, AT_ONCE).await?;
-        if rows.is_empty() {
+        let piece = read_piece(platform, log, at, until).await?;
+        let Some(last) = piece.last() else { break };
+        at = last.last_seq();
+        groups.extend(piece);
+    }
+    Ok(groups)
+}
+
+/// The next groups of a log after a position, up to `until` if given: about a MiB, and at least one if there is one.
+pub async fn read_piece(
+    platform: &crate::Platform,
+    log: LogKey,
+    after: Seq,
+    until: Option<Seq>,
+) -> Result<Vec<Group>, StoreError> {
+    const AT_ONCE: usize = 1024 * 1024;
+    let mut groups: Vec<Group> = Vec::new();
+    let mut at = after;
+    for row in platform.engine.read_log(log, after, AT_ONCE).await? {
+        if until.is_some_and(|until| row.last_seq > until) {
             break;
         }
-        for row in rows {
-            if until.is_some_and(|until| row.last_seq > until) {
-                return Ok(groups);
-            }
-            if row.first_seq != at.next() {
-                return Err(StoreError::Damaged(format!(
-                    "the log {}/{} has a gap: after {at} comes {}",
-                    log.service, log.shard, row.first_seq
-                )));
-            }
-            at = row.last_seq;
-            groups.push(Group::from_row(log, &row).map_err(|error| StoreError::Damaged(error.to_string()))?);
+        if row.first_seq != at.next() {
+            return Err(StoreError::Damaged(format!(
+                "the log {}/{} has a gap: after {at} comes {}",
+                log.service, log.shard, row.first_seq
+            )));
         }
+        at = row.last_seq;
+        groups.push(Group::from_row(log, &row).map_err(|error| StoreError::Damaged(error.to_string()))?);
     }
     Ok(groups)
 }

@@ -1,9 +1,10 @@
 //! Events that a reader could not apply, with the later events of their streams.
 
 use crate::{Platform, Recorded, tables};
+use bytes::Bytes;
 use p92_kernel::Service;
 use p92_proto::event::v1;
-use p92_storage::{Direction, Key, KeyReader, Range, Scan, StoreError, Write};
+use p92_storage::{Direction, Key, KeyReader, LogKey, Range, Scan, StoreError, Write};
 use prost::Message;
 use std::collections::HashSet;
 
@@ -17,34 +18,15 @@ pub struct Quarantine {
 }
 
 impl Quarantine {
-    /// What stands in the store for this reader. Loaded before its first event.
-    pub async fn load(platform: &Platform, reader: &str) -> Result<Self, StoreError> {
-        let mut streams = HashSet::new();
-        let mut scan = Scan {
-            table: tables::QUARANTINE.only(),
-            partition: Key::new().text(reader).build(),
-            range: Range::all(),
-            direction: Direction::Forward,
-            limit: 1_000,
-            after: None,
+    /// What stands in the store for this reader and log: a stream is in one log. Loaded before its first event.
+    pub async fn load(platform: &Platform, reader: &str, log: LogKey) -> Result<Self, StoreError> {
+        let of_log = |row: &v1::QuarantineRow| {
+            row.service == log.service.name() && row.shard == u32::from(log.shard.0)
         };
-        loop {
-            let page = platform.engine.scan(&scan).await?;
-            for (clustering, row) in page.rows {
-                let stream = KeyReader::new(&clustering).text();
-                let stream = stream.map_err(|error| StoreError::Damaged(format!("quarantine: {error}")))?;
-                let row = v1::QuarantineRow::decode(row.value)
-                    .map_err(|error| StoreError::Damaged(format!("quarantine: {error}")))?;
-                // What was dropped holds nothing back.
-                if let Some(service) = Service::from_name(&row.service).filter(|_| !is_dropped(&row)) {
-                    streams.insert((service, stream));
-                }
-            }
-            match page.next {
-                Some(next) => scan.after = Some(next),
-                None => return Ok(Self { streams }),
-            }
-        }
+        let rows = rows(platform, reader).await?.into_iter();
+        // What was dropped holds nothing back.
+        let held = rows.filter(|(_, row)| of_log(row) && !is_dropped(row));
+        Ok(Self { streams: held.map(|(stream, _)| (log.service, stream)).collect() })
     }
 
     /// Whether nothing is put aside.
@@ -60,14 +42,23 @@ impl Quarantine {
             && self.streams.contains(&(event.position.service, event.event.stream.clone()))
     }
 
-    /// Puts an event aside, durably.
+    /// Puts an event aside, durably. False if it was aside already: a group may be read again, and what was said and
+    /// decided about its events stays.
     pub async fn put(
         &mut self,
         platform: &Platform,
         reader: &str,
         event: &Recorded,
         problem: &str,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
+        let key = tables::quarantine_key(reader, &event.event.stream, event.event.version);
+        let stream = (event.position.service, event.event.stream.clone());
+        if let Some(stands) = platform.engine.get(&key).await? {
+            if !is_dropped(&read(stands.value)?) {
+                self.streams.insert(stream);
+            }
+            return Ok(false);
+        }
         let row = v1::QuarantineRow {
             service: event.position.service.name().to_owned(),
             shard: u32::from(event.position.shard.0),
@@ -77,10 +68,38 @@ impl Quarantine {
             time_ms: platform.clock.now().0,
             settling: v1::Settling::Unspecified.into(),
         };
-        let key = tables::quarantine_key(reader, &event.event.stream, event.event.version);
         platform.engine.write(vec![Write { key, value: Some(row.encode_to_vec().into()) }]).await?;
-        self.streams.insert((event.position.service, event.event.stream.clone()));
-        Ok(())
+        self.streams.insert(stream);
+        Ok(true)
+    }
+}
+
+fn read(row: Bytes) -> Result<v1::QuarantineRow, StoreError> {
+    v1::QuarantineRow::decode(row).map_err(|error| StoreError::Damaged(format!("quarantine: {error}")))
+}
+
+/// The rows of a reader with the names of their streams: streams in order, each by version; what was dropped too.
+pub async fn rows(platform: &Platform, reader: &str) -> Result<Vec<(String, v1::QuarantineRow)>, StoreError> {
+    let damaged = |problem: String| StoreError::Damaged(format!("quarantine: {problem}"));
+    let mut all = Vec::new();
+    let mut scan = Scan {
+        table: tables::QUARANTINE.only(),
+        partition: Key::new().text(reader).build(),
+        range: Range::all(),
+        direction: Direction::Forward,
+        limit: 1_000,
+        after: None,
+    };
+    loop {
+        let page = platform.engine.scan(&scan).await?;
+        for (clustering, row) in page.rows {
+            let stream = KeyReader::new(&clustering).text().map_err(|error| damaged(error.to_string()))?;
+            all.push((stream, read(row.value)?));
+        }
+        match page.next {
+            Some(next) => scan.after = Some(next),
+            None => return Ok(all),
+        }
     }
 }
 
@@ -99,9 +118,7 @@ pub async fn list(platform: &Platform) -> Result<Vec<(String, v1::QuarantineRow)
         for row in page.rows {
             let reader = KeyReader::new(&row.partition).text();
             let reader = reader.map_err(|error| StoreError::Damaged(format!("quarantine: {error}")))?;
-            let entry = v1::QuarantineRow::decode(row.row.value)
-                .map_err(|error| StoreError::Damaged(format!("quarantine: {error}")))?;
-            out.push((reader, entry));
+            out.push((reader, read(row.row.value)?));
         }
         match page.next {
             Some(next) => after = Some(next),

@@ -4,7 +4,7 @@
 
 use crate::Platform;
 use crate::group::Group;
-use crate::owner::read_groups;
+use crate::owner::read_piece;
 use crate::progress::Mark;
 use bytes::Bytes;
 use futures::stream::{BoxStream, StreamExt};
@@ -60,12 +60,6 @@ impl GroupStream {
         self.at
     }
 
-    /// Goes back, or on, to another place: the end of a group.
-    pub fn seek(&mut self, after: Seq) {
-        self.at = after;
-        self.read.clear();
-    }
-
     /// The next group. Waits for it; an error of the store is for the caller to wait on.
     pub async fn next(&mut self) -> Result<Group, StoreError> {
         loop {
@@ -82,7 +76,7 @@ impl GroupStream {
             }
             let head = self.platform.progress.at(&Mark::applied(self.log));
             if head > self.at {
-                self.read = read_groups(&self.platform, self.log, self.at, Some(head)).await?.into();
+                self.read = read_piece(&self.platform, self.log, self.at, Some(head)).await?.into();
                 if !self.read.is_empty() {
                     continue;
                 }

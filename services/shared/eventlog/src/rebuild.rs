@@ -5,13 +5,13 @@
 
 use crate::group::Group;
 use crate::overlay::Overlay;
-use crate::owner::read_groups;
+use crate::owner::read_piece;
 use crate::platform::Shared;
 use crate::progress::Mark;
 use crate::rows::{Layers, Rows};
 use crate::{Platform, ProjectionError, Recorded, View, settle, tables};
 use bytes::Bytes;
-use p92_kernel::Seq;
+use p92_kernel::{Seq, clock};
 use p92_storage::{
     Engine, LogKey, ProjectedBatch, ProjectedWrite, Projection, Row, RowKey, StoreError, TableRef,
 };
@@ -57,41 +57,49 @@ pub type Watch = Arc<dyn Fn(u64, u64) + Send + Sync>;
 #[derive(Debug)]
 pub struct Join {
     pub view: Arc<dyn View>,
-    pub target: TableRef,
+    pub run: Run,
     pub answer: oneshot::Sender<Result<u64, RebuildError>>,
 }
 
 /// Where a view's writers of each shard are asked.
 pub type Writers = Vec<(LogKey, mpsc::Sender<Join>)>;
 
-fn checkpoint(target: TableRef, log: LogKey) -> RowKey {
-    tables::checkpoint_key(&format!("rebuild/{target}"), log)
+/// Into which table a rebuild replays, and which rebuild it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Run {
+    pub target: TableRef,
+    number: u64,
 }
 
-/// Replays a log into `target`, from where the last replay stopped, up to `until`, without the events `left_out`. Returns
-/// how many events there were.
+impl Run {
+    /// Its place in a log. No two rebuilds share it: it is removed by a plain delete, and behind one of those a CQL store
+    /// takes no position any more.
+    fn checkpoint(self, log: LogKey) -> RowKey {
+        tables::checkpoint_key(&format!("rebuild/{}/{:016x}", self.target, self.number), log)
+    }
+}
+
+/// Replays a log, from where this rebuild's last replay stopped, up to `until`, without the events `left_out`. Returns how
+/// many events there were.
 pub async fn replay(
     platform: &Platform,
     view: &dyn View,
-    target: TableRef,
+    run: Run,
     log: LogKey,
     until: Seq,
     left_out: &BTreeSet<Seq>,
 ) -> Result<u64, RebuildError> {
-    const AT_ONCE: u64 = 2_000;
-    let key = checkpoint(target, log);
+    let key = run.checkpoint(log);
     let mut at = platform.engine.get(&key).await?.map_or(Seq(0), |row| Seq(row.stamp));
     let mut events = 0;
     while at < until {
-        let piece = Seq(until.0.min(at.0 + AT_ONCE));
-        let mut groups = read_groups(platform, log, at, Some(piece)).await?;
+        let groups = read_piece(platform, log, at, Some(until)).await?;
         if groups.is_empty() {
-            // The next group runs over the piece.
-            groups = read_groups(platform, log, at, Some(until)).await?;
+            break;
         }
         for group in groups {
             events += group.events.len() as u64;
-            replay_group(platform, view, target, &key, (at, left_out), &group).await?;
+            replay_group(platform, view, run.target, &key, (at, left_out), &group).await?;
             at = group.last_seq();
         }
     }
@@ -135,7 +143,7 @@ async fn replay_group(
 pub async fn join(shared: &Shared, log: LogKey, at: Seq, join: Join) {
     let caught_up = async {
         let left_out = left_out(shared, &*join.view, log).await?;
-        let events = replay(&shared.platform, &*join.view, join.target, log, at, &left_out).await?;
+        let events = replay(&shared.platform, &*join.view, join.run, log, at, &left_out).await?;
         shared.view_states.set_both(&*shared.platform.engine, join.view.table(), log, true).await?;
         Ok(events)
     };
@@ -159,27 +167,44 @@ pub async fn rebuild(
     verify: bool,
     watch: Watch,
 ) -> Result<Report, RebuildError> {
+    let number = u64::from_be_bytes(clock::random_bytes(&*shared.platform.random));
+    let target = view.table().side(shared.view_states.side(view.table()).other());
+    let run = Run { target, number };
+    let rebuilt = rebuild_into(shared, view, run, &writers, verify, watch).await;
+    for (log, _) in &writers {
+        let gone = p92_storage::Write { key: run.checkpoint(*log), value: None };
+        shared.platform.engine.write(vec![gone]).await?;
+    }
+    rebuilt
+}
+
+async fn rebuild_into(
+    shared: &Shared,
+    view: Arc<dyn View>,
+    run: Run,
+    writers: &Writers,
+    verify: bool,
+    watch: Watch,
+) -> Result<Report, RebuildError> {
     let platform = &shared.platform;
     let engine = &*platform.engine;
-    let table = view.table();
+    let (table, target) = (view.table(), run.target);
     let live = shared.view_states.side(table);
-    let target = table.side(live.other());
-    for (log, _) in &writers {
+    for (log, _) in writers {
         // What an earlier rebuild left: writers of both would write into a table that is being emptied.
         shared.view_states.set_both(engine, table, *log, false).await?;
     }
     engine.clear(target).await?;
-    reset_checkpoints(engine, target, &writers).await?;
     let heads = |log: &LogKey| platform.progress.at(&Mark::applied(*log));
     let total: u64 = writers.iter().map(|(log, _)| heads(log).0).sum();
     let mut report = Report::default();
-    for (log, writer) in &writers {
+    for (log, writer) in writers {
         let left_out = left_out(shared, &*view, *log).await?;
-        report.events += replay(platform, &*view, target, *log, heads(log), &left_out).await?;
+        report.events += replay(platform, &*view, run, *log, heads(log), &left_out).await?;
         report.left_out += left_out.len() as u64;
         watch(report.events, total);
         let (answer, answered) = oneshot::channel();
-        let request = Join { view: Arc::clone(&view), target, answer };
+        let request = Join { view: Arc::clone(&view), run, answer };
         writer.send(request).await.map_err(|_| RebuildError::NotHeld(log.shard))?;
         report.events += answered.await.map_err(|_| RebuildError::NotHeld(log.shard))??;
         watch(report.events, total.max(report.events));
@@ -188,23 +213,11 @@ pub async fn rebuild(
         compare(engine, table.side(live), target, &mut report).await?;
     }
     shared.view_states.flip(engine, table, live).await?;
-    for (log, _) in &writers {
+    for (log, _) in writers {
         shared.view_states.set_both(engine, table, *log, false).await?;
     }
     engine.clear(table.side(live)).await?;
     Ok(report)
-}
-
-async fn reset_checkpoints(
-    engine: &dyn Engine,
-    target: TableRef,
-    writers: &Writers,
-) -> Result<(), StoreError> {
-    for (log, _) in writers {
-        let gone = p92_storage::Write { key: checkpoint(target, *log), value: None };
-        engine.write(vec![gone]).await?;
-    }
-    Ok(())
 }
 
 /// Reads both tables side by side in the engine's order. Rows that differ are read again: one of them may have been

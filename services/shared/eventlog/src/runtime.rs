@@ -6,6 +6,7 @@ use crate::metrics::Metrics;
 use crate::platform::Shared;
 use crate::rebuild::{self, Join, RebuildError, Report, Watch};
 use crate::round::{Command, Round};
+use crate::settle;
 use crate::view::{ViewSet, ViewStates};
 use crate::worker::{Holding, Worker};
 use crate::{CommandMeta, Consumer, Platform, Reads, Receipt, View, keys::Keys};
@@ -40,6 +41,8 @@ pub struct Runtime {
     views: Vec<Arc<dyn View>>,
     /// Where leased readers of views are asked to write both tables.
     joins: Mutex<BTreeMap<LogKey, mpsc::Sender<Join>>>,
+    /// One rebuild at a time: a second one of the same view would empty the table that the first one fills.
+    rebuilding: tokio::sync::Mutex<()>,
 }
 
 /// The leased readers that a service has, by source and name.
@@ -47,7 +50,7 @@ fn leases(spec: &Spec) -> Vec<(Service, Arc<str>, Work)> {
     let mut out = Vec::new();
     let sources: BTreeSet<Service> = spec.views.iter().map(|view| view.source()).collect();
     for source in sources.into_iter().filter(|source| *source != spec.service) {
-        let name = format!("{}.views", spec.service.name());
+        let name = settle::reader_of_views(spec.service);
         out.push((source, name.into(), Work::Views(ViewSet::of_source(&spec.views, source))));
     }
     for consumer in &spec.consumers {
@@ -85,7 +88,14 @@ impl Runtime {
             .map(|shard| (shard, Worker::start(&shared, LogKey { service: spec.service, shard })))
             .collect();
         let reads = Reads::new(Arc::clone(&shared), readers);
-        let runtime = Arc::new(Self { shared, workers, reads, views, joins: Mutex::default() });
+        let runtime = Arc::new(Self {
+            shared,
+            workers,
+            reads,
+            views,
+            joins: Mutex::default(),
+            rebuilding: tokio::sync::Mutex::default(),
+        });
         platform.membership.join(runtime.shared.service).await?;
         let mut running = Running { leases, by_shard: BTreeMap::new() };
         let held = platform.membership.slots().borrow().clone();
@@ -114,17 +124,19 @@ impl Runtime {
 
     /// Waits a little until this process holds the shard, or until it is known who else does.
     async fn settled(&self, shard: Shard, worker: &Worker) -> Result<(), Failure> {
-        let mut holding = worker.holding();
+        let (mut holding, mut holders) = (worker.holding(), self.platform().membership.holders());
         let until = tokio::time::Instant::now() + SETTLING;
         while *holding.borrow_and_update() == Holding::Nothing {
-            let holder = self.holder(shard).await?;
+            // What the last look found. Asking the store for each command that waits would keep it from the take-over.
+            let holder = holders.borrow_and_update().get(&(self.service(), shard)).cloned();
             let passed = tokio::time::Instant::now() >= until;
             if passed || holder.is_some_and(|holder| holder.lives && !self.is_self(&holder)) {
                 return Err(self.elsewhere(shard).await);
             }
             tokio::select! {
                 _ = holding.changed() => {}
-                () = tokio::time::sleep(SETTLING / 10) => {}
+                _ = holders.changed() => {}
+                () = tokio::time::sleep_until(until) => {}
             }
         }
         Ok(())
@@ -195,6 +207,7 @@ impl Runtime {
             };
             writers.push((log, joins.ok_or(RebuildError::NotHeld(*shard))?));
         }
+        let _alone = self.rebuilding.lock().await;
         rebuild::rebuild(&self.shared, view, writers, verify, watch).await
     }
 

@@ -9,10 +9,10 @@
 //! settled is settled.
 
 use crate::error::Poison;
-use crate::{Platform, Recorded, View, tables};
+use crate::{Platform, Recorded, View, quarantine, tables};
 use p92_kernel::{Position, Seq, Service, Shard};
 use p92_proto::event::v1::{QuarantineRow, Settling};
-use p92_storage::{Direction, Key, LogKey, Range, Scan, StoreError, Write};
+use p92_storage::{LogKey, StoreError, Write};
 use prost::Message;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -80,27 +80,8 @@ impl Aside {
 
 /// What a reader put aside, streams in order, each by version; what was dropped too.
 pub async fn of_reader(platform: &Platform, reader: &str) -> Result<Vec<Aside>, StoreError> {
-    let mut all = Vec::new();
-    let mut scan = Scan {
-        table: tables::QUARANTINE.only(),
-        partition: Key::new().text(reader).build(),
-        range: Range::all(),
-        direction: Direction::Forward,
-        limit: 1_000,
-        after: None,
-    };
-    loop {
-        let page = platform.engine.scan(&scan).await?;
-        for (_, row) in page.rows {
-            let row = QuarantineRow::decode(row.value)
-                .map_err(|error| StoreError::Damaged(format!("quarantine: {error}")))?;
-            all.push(Aside::read(reader, row)?);
-        }
-        match page.next {
-            Some(next) => scan.after = Some(next),
-            None => return Ok(all),
-        }
-    }
+    let rows = quarantine::rows(platform, reader).await?;
+    rows.into_iter().map(|(_, row)| Aside::read(reader, row)).collect()
 }
 
 /// What of one stream still waits: neither applied nor dropped.

@@ -11,7 +11,9 @@ pub mod cql;
 pub mod embedded;
 pub mod engine;
 pub mod error;
+mod ids;
 pub mod key;
+mod limits;
 #[cfg(feature = "memory")]
 pub mod memory;
 pub mod table;

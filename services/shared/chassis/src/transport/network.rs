@@ -143,6 +143,11 @@ impl Network {
         {
             match network.offer(head, body).await {
                 Reach::Unreached(_) => known.forget(shard),
+                // Perhaps it ended: the next call asks whoever is there.
+                broken @ Reach::Broken(_) => {
+                    known.forget(shard);
+                    return broken;
+                }
                 reach => return reach.learn(known),
             }
         }

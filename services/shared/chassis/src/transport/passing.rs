@@ -38,6 +38,8 @@ const PATIENCE: Duration = Duration::from_secs(12);
 const ANSWERING: Duration = Duration::from_millis(300);
 const PAUSE: Duration = Duration::from_millis(25);
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
+/// How long the holder is asked for what can be answered here too.
+const LONGEST_FOR_A_CHOICE: Duration = Duration::from_secs(1);
 /// Addresses whose connections are kept; more than any installation has replicas of one service.
 const OTHERS: usize = 1_024;
 
@@ -143,13 +145,14 @@ where
         loop {
             let response = self.here().await;
             let Some(told) = elsewhere(&response) else { return response };
+            let here_too = response.headers().contains_key(HERE_TOO);
             if let Some(owner) = told.owner()
-                && let Asked::Answered(mut answered) = self.there(owner).await
+                && let Asked::Answered(mut answered) = self.ask(owner, here_too).await
             {
                 told.write(answered.headers_mut());
                 return answered;
             }
-            if response.headers().contains_key(HERE_TOO) {
+            if here_too {
                 return route::passed_on(self.here()).await;
             }
             if Instant::now() + pause >= until {
@@ -167,7 +170,16 @@ where
         }
     }
 
-    async fn there(&self, owner: &str) -> Asked {
+    /// What can be answered here too is not left to a holder that hangs, or that ended with the question in its hands.
+    async fn ask(&self, owner: &str, here_too: bool) -> Asked {
+        if !here_too {
+            return self.there(owner, false).await;
+        }
+        let asked = tokio::time::timeout(LONGEST_FOR_A_CHOICE, self.there(owner, true)).await;
+        asked.unwrap_or(Asked::NotThere)
+    }
+
+    async fn there(&self, owner: &str, here_too: bool) -> Asked {
         let Some(network) = self.others.at(owner) else { return Asked::NotThere };
         let request = self.request();
         let (mut head, body) = request.into_parts();
@@ -180,6 +192,10 @@ where
             Reach::Answered(response) => Asked::Answered(response),
             Reach::Unreached(error) => {
                 tracing::debug!(owner, error = %error, "the holder of a slot cannot be reached");
+                Asked::NotThere
+            }
+            Reach::Broken(error) if here_too => {
+                tracing::debug!(owner, error, "the holder of a slot ended while it was asked");
                 Asked::NotThere
             }
             Reach::Broken(error) => Asked::Answered(to_status(lost(error)).into_http()),

@@ -118,8 +118,14 @@ impl Draft {
 
     /// Adds a record.
     pub fn add(&mut self, record: &BackupRecord) -> Result<(), BackupError> {
-        let Some(kind) = record.record.as_ref().map(Kind::of) else { return Ok(()) };
-        if !record.record.as_ref().is_some_and(|record| self.tally.add(record)) {
+        let Some(inner) = &record.record else {
+            return Err(BackupError::refused(
+                "the server gave out a record that this P92 does not know",
+                "take the backup with the P92 that serves",
+            ));
+        };
+        let kind = Kind::of(inner);
+        if !self.tally.add(inner) {
             return Err(BackupError::refused(
                 "the server gave out a row of a log that does not follow on the one before",
                 "look for damage: p92 doctor; then run the backup again",

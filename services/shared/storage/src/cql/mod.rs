@@ -34,7 +34,7 @@ mod writes;
 pub use config::{Consistency, CqlConfig, CqlTls, CqlUser, LogSerial};
 pub use counters::Appends;
 pub use migrate::{Migrated, SCHEMA, Step, migrate};
-pub use place::{MOST_TABLES, Physical, physical};
+pub use place::{Physical, physical};
 
 use crate::engine::{
     Append, Capabilities, Conditional, Engine, LogKey, LogRow, Page, ProjectedBatch, Projection, Row, RowKey,

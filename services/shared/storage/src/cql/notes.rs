@@ -8,12 +8,10 @@ use super::connect::Connection;
 use super::outcome;
 use super::place::META;
 use super::writes::Decision;
-use crate::{Outcome, StoreError};
+use crate::{Outcome, StoreError, ids};
 use p92_kernel::ShardCount;
 use scylla::statement::Statement;
 use scylla::value::CqlValue;
-use std::fs::File;
-use std::io::Read as _;
 use std::time::Duration;
 
 /// Attempts at a note whose outcome is unknown; each repeat is harmless, since it shows what stands.
@@ -26,16 +24,12 @@ pub struct Marker {
     pub shards: ShardCount,
 }
 
-/// Random bytes as a text, for ids that nobody must make twice.
+/// An id that nobody makes twice.
 pub fn random_id() -> Result<String, StoreError> {
-    let mut random = [0_u8; 16];
-    File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut random)).map_err(|error| {
-        StoreError::Unavailable {
-            reason: format!("no randomness for an id: {error}"),
-            outcome: Outcome::NoEffect,
-        }
-    })?;
-    Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
+    ids::random_id().map_err(|error| StoreError::Unavailable {
+        reason: format!("no randomness for an id: {error}"),
+        outcome: Outcome::NoEffect,
+    })
 }
 
 /// The marker, made if there is none, and whether this call made it.
@@ -53,13 +47,17 @@ pub async fn marker(
         if let Some(stands) = value(connection, keyspace, "installation").await? {
             break stands;
         }
+        attempt += 1;
         match decide(connection, &insert, vec![CqlValue::Text(text.clone())]).await {
-            // Applied, or somebody else's stands: the next look tells.
-            Ok(_) => {}
-            Err(error) if attempt == ATTEMPTS => return Err(error),
+            Ok(answer) if answer.applied => break text.clone(),
+            Ok(answer) => {
+                let empty = || StoreError::Damaged("an installation's marker that says nothing".to_owned());
+                break answer.text("value").ok_or_else(empty)?;
+            }
+            Err(error) if attempt >= ATTEMPTS => return Err(error),
+            // It may stand all the same: the next look tells.
             Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
         }
-        attempt += 1;
     };
     let fresh = stands == text;
     let damaged = || StoreError::Damaged(format!("the installation's marker {stands:?}"));

@@ -41,8 +41,7 @@ pub fn conditional(error: &ExecutionError) -> StoreError {
 const fn never_sent(error: &ExecutionError) -> bool {
     matches!(
         error,
-        ExecutionError::BadQuery(_)
-            | ExecutionError::EmptyPlan
+        ExecutionError::EmptyPlan
             | ExecutionError::ConnectionPoolError(_)
             | ExecutionError::PrepareError(_)
             | ExecutionError::LastAttemptError(

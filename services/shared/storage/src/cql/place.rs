@@ -9,6 +9,7 @@
 //! have their own, so that emptying one is one `TRUNCATE`.
 
 use crate::engine::RowKey;
+use crate::limits::check_length;
 use crate::{Class, StoreError, Table, TableRef};
 use p92_kernel::{Service, digest};
 use scylla::value::CqlValue;
@@ -16,17 +17,12 @@ use std::collections::BTreeMap;
 
 /// Physical tables that a keyspace may have, those of the engine itself included. Each costs every node of the store
 /// memory, whatever is in it; the servers warn somewhat above.
-pub const MOST_TABLES: usize = 99;
+const MOST_TABLES: usize = 99;
 
 /// Logs of all services and shards.
 pub const LOG: &str = "p92_log";
 /// Marker, schema version, lease of the migration.
 pub const META: &str = "p92_meta";
-
-/// Keys are at most this long, as in every engine.
-const KEY_BYTES: usize = 512;
-/// Behind every key: longer than any, and nothing is larger than its first byte.
-pub const BEHIND_ALL: [u8; KEY_BYTES + 1] = [u8::MAX; KEY_BYTES + 1];
 
 /// A physical table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -162,12 +158,7 @@ impl Verb {
         Self::Remove,
     ];
 
-    /// Whether it may be sent twice. A conditional statement may not: its repeat would meet its own work.
-    pub const fn is_idempotent(self) -> bool {
-        !self.is_conditional()
-    }
-
-    /// Whether it is decided by the replicas' agreement.
+    /// Whether it is decided by the replicas' agreement. Then it may not be sent twice: its repeat would meet its own work.
     pub const fn is_conditional(self) -> bool {
         matches!(self, Self::Insert | Self::Update | Self::Remove)
     }
@@ -211,16 +202,6 @@ pub fn blob(bytes: &[u8]) -> CqlValue {
 /// A number to bind. Positions, versions and times stay far below the border.
 pub fn bigint(number: u64) -> CqlValue {
     CqlValue::BigInt(i64::try_from(number).unwrap_or(i64::MAX))
-}
-
-fn check_length(table: TableRef, key: &[u8]) -> Result<(), StoreError> {
-    if key.len() > KEY_BYTES {
-        return Err(bug(format!(
-            "a key of {table} has {} bytes, more than {KEY_BYTES}; its service should have refused it",
-            key.len()
-        )));
-    }
-    Ok(())
 }
 
 /// What names a table inside its physical one.
@@ -312,7 +293,6 @@ mod tests {
             for verb in Verb::ALL {
                 let text = verb.text("k", "t", class);
                 assert_eq!(text.contains(" IF "), verb.is_conditional(), "{text}");
-                assert_ne!(verb.is_conditional(), verb.is_idempotent());
                 assert!(!(verb.is_conditional() && text.contains("TIMESTAMP")), "{text}");
                 assert!(!text.contains("NULL") && !text.contains(':') && !text.contains(" IN "), "{text}");
             }

@@ -7,9 +7,10 @@
 
 use super::CqlEngine;
 use super::outcome;
-use super::place::{self, BEHIND_ALL, Verb};
+use super::place::{self, Verb};
 use super::writes::Discipline;
 use crate::engine::{Direction, Page, Row, RowKey, Scan, TableRow};
+use crate::limits::{BEHIND_ALL, page_rows};
 use crate::{StoreError, TableRef};
 use bytes::Bytes;
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
@@ -19,8 +20,6 @@ use scylla::statement::prepared::PreparedStatement;
 use scylla::value::CqlValue;
 use std::ops::ControlFlow;
 
-/// Rows of a page, at most.
-const MOST: usize = 1_000;
 /// Reads of one call that are under way at once.
 const AT_ONCE: usize = 32;
 /// Write times from here on are times: 9 September 2001 in microseconds, or 10^15 events of one log.
@@ -72,8 +71,8 @@ impl CqlEngine {
         let Some(cells) = cells else { return Ok(None) };
         let discipline = match cells {
             (Some(_), ..) => Discipline::Conditional,
-            (None, _, Some(time)) if time < FIRST_TIME => Discipline::Positioned,
-            (None, ..) => Discipline::Plain,
+            // Whatever has a value has a time.
+            (None, _, time) => Discipline::At(time.unwrap_or_default()),
         };
         Ok(row(cells).map(|row| (row, discipline)))
     }
@@ -87,7 +86,7 @@ impl CqlEngine {
     }
 
     pub(super) async fn scan_partition(&self, scan: &Scan) -> Result<Page<(Bytes, Row)>, StoreError> {
-        let limit = scan.limit.clamp(1, MOST);
+        let limit = page_rows(scan.limit);
         let (from, to) = borders(scan);
         if from >= to {
             return Ok(Page { rows: Vec::new(), next: None });
@@ -130,7 +129,7 @@ impl CqlEngine {
         limit: usize,
     ) -> Result<Page<TableRow>, StoreError> {
         let mut statement = self.statement(table, Verb::ScanTable).await?.clone();
-        statement.set_page_size(i32::try_from(limit.clamp(1, MOST)).unwrap_or(1));
+        statement.set_page_size(i32::try_from(page_rows(limit)).unwrap_or(1));
         let values = place::table_values(table);
         let mut state =
             after.map_or_else(PagingState::start, |after| PagingState::new_from_raw_bytes(&**after));

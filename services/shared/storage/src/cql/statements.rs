@@ -5,6 +5,7 @@
 use super::connect::Connection;
 use super::outcome;
 use super::place::{self, LOG, Verb};
+use crate::limits::PAGE_ROWS;
 use crate::{Class, Side, StoreError, Table, TableRef};
 use scylla::statement::prepared::PreparedStatement;
 use std::collections::HashMap;
@@ -13,7 +14,7 @@ use tokio::sync::OnceCell;
 
 /// Rows that the server sends at once, at most. A page of the port has no more, so it is one page of the server too, and
 /// a batch is seen whole; ScyllaDB cuts pages at 1 MiB all the same.
-const PAGE: i32 = 1_000;
+const PAGE: i32 = PAGE_ROWS as i32;
 /// Rows of a log that the server sends at once: groups of up to 64 KiB.
 const LOG_PAGE: i32 = 64;
 
@@ -37,7 +38,7 @@ impl Statements {
         cell.get_or_try_init(|| async {
             let text = verb.text(&self.keyspace, &self.physical, self.class);
             let mut statement = prepare(connection, text).await?;
-            statement.set_is_idempotent(verb.is_idempotent());
+            statement.set_is_idempotent(!verb.is_conditional());
             let handle = if verb.is_conditional() { &connection.conditional } else { &connection.repeatable };
             statement.set_execution_profile_handle(Some(handle.clone()));
             statement.set_page_size(PAGE);

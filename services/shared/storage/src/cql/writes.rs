@@ -10,6 +10,7 @@ use super::CqlEngine;
 use super::outcome;
 use super::place::{self, Verb};
 use crate::engine::{Conditional, ProjectedBatch, Projection, Row, RowKey, Write};
+use crate::limits::check_partition;
 use crate::{Class, Outcome, StoreError, TableRef};
 use bytes::Bytes;
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
@@ -26,6 +27,8 @@ const BATCH_BYTES: usize = 16 * 1024;
 const WHOLE_BYTES: usize = 4 * 1024 * 1024;
 /// Batches of one projection that are under way at once.
 const AT_ONCE: usize = 32;
+/// Tries at a row that is to go while others write it.
+const ERASURES: usize = 5;
 
 /// The time as a timestamp that rises with every call, so that of two writes of one process the later one stands,
 /// whichever nodes they went through.
@@ -96,10 +99,7 @@ impl CqlEngine {
 
     pub(super) async fn write_plain(&self, writes: &[Write]) -> Result<(), StoreError> {
         let Some(first) = writes.first() else { return Ok(()) };
-        let place = (first.key.table, &first.key.partition);
-        if writes.iter().any(|write| (write.key.table, &write.key.partition) != place) {
-            return Err(StoreError::Damaged("a batch of several partitions".to_owned()));
-        }
+        check_partition(writes)?;
         let at = self.ticker.next();
         let stamped: Vec<Stamped<'_>> =
             writes.iter().map(|write| Stamped { key: &write.key, value: write.value.as_ref(), at }).collect();
@@ -230,19 +230,19 @@ impl CqlEngine {
         answer.map(drop).map_err(|error| outcome::write(&error))
     }
 
+    /// Deletes a row as it was written. Whoever writes it meanwhile may win, and then it may stay: so says the port.
     async fn erase(&self, key: &RowKey) -> Result<(), StoreError> {
-        while let Some((row, discipline)) = self.get_with_discipline(key).await? {
-            let write = match discipline {
+        for _ in 0..ERASURES {
+            let Some((row, discipline)) = self.get_with_discipline(key).await? else { break };
+            match discipline {
+                // At its own time, which may be ahead of our clock: of two writes at one time the delete stands.
+                Discipline::At(at) => {
+                    self.write_whole(key.table, &[Stamped { key, value: None, at }]).await?;
+                }
                 Discipline::Conditional => {
                     self.remove(key, row.stamp).await?;
-                    continue;
                 }
-                Discipline::Positioned => {
-                    Stamped { key, value: None, at: timestamp(p92_kernel::Seq(row.stamp))? }
-                }
-                Discipline::Plain => Stamped { key, value: None, at: self.ticker.next() },
-            };
-            self.write_whole(key.table, &[write]).await?;
+            }
         }
         Ok(())
     }
@@ -251,8 +251,8 @@ impl CqlEngine {
 /// How a row was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Discipline {
-    Plain,
-    Positioned,
+    /// Without a condition, at this time or position.
+    At(i64),
     Conditional,
 }
 

@@ -5,6 +5,7 @@
 
 use super::EmbeddedConfig;
 use crate::engine::{LogKey, LogRow, Row, RowKey};
+use crate::limits::check_length;
 use crate::{Class, StoreError, TableRef};
 use bytes::Bytes;
 use fjall::config::CompressionPolicy;
@@ -135,19 +136,6 @@ pub fn table_prefix(table: TableRef) -> Vec<u8> {
     let name = table.to_string();
     push_short(&mut out, name.as_bytes());
     out
-}
-
-/// Keys are at most this long, so that every engine takes them.
-const KEY_BYTES: usize = 512;
-
-fn check_length(table: TableRef, key: &[u8]) -> Result<(), StoreError> {
-    if key.len() > KEY_BYTES {
-        return Err(StoreError::Damaged(format!(
-            "a key of {table} has {} bytes, more than {KEY_BYTES}; its service should have refused it",
-            key.len()
-        )));
-    }
-    Ok(())
 }
 
 /// What all rows of a partition begin with.

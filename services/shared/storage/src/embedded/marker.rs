@@ -7,6 +7,7 @@
 use super::heads;
 use super::open::{ENGINE, TRIAL, io_refused, refused, remove, sync_folder};
 use crate::StoreError;
+use crate::ids::random_id;
 use p92_kernel::{ShardCount, digest};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
@@ -57,7 +58,7 @@ pub fn take(dir: &Path, shards: ShardCount, installation: Option<&str>) -> Resul
     remove(&dir.join(ENGINE)).and_then(|()| remove(&dir.join(TRIAL))).map_err(&failed)?;
     let installation = match installation {
         Some(id) => id.to_owned(),
-        None => new_installation().map_err(&failed)?,
+        None => random_id().map_err(&failed)?,
     };
     let marker = Marker { installation, shards };
     claim
@@ -66,12 +67,6 @@ pub fn take(dir: &Path, shards: ShardCount, installation: Option<&str>) -> Resul
         .and_then(|()| claim.sync_all())
         .map_err(&failed)?;
     Ok(Held { marker, fresh: true, lock: claim })
-}
-
-fn new_installation() -> io::Result<String> {
-    let mut random = [0_u8; 16];
-    File::open("/dev/urandom")?.read_exact(&mut random)?;
-    Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 impl Held {

@@ -34,6 +34,7 @@ use crate::engine::{
     Append, Capabilities, Conditional, Engine, LogKey, LogRow, Page, ProjectedBatch, Projection, Row, RowKey,
     Scan, TableRow, Write,
 };
+use crate::limits::check_partition;
 use crate::{Outcome, StoreError, TableRef};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -237,12 +238,7 @@ impl Engine for Embedded {
     }
 
     async fn write(&self, writes: Vec<Write>) -> Result<(), StoreError> {
-        let mut keys = writes.iter().map(|write| (&write.key.table, &write.key.partition));
-        let first = keys.next();
-        if keys.any(|key| Some(key) != first) {
-            // Other engines cannot write these at once, so nobody may get used to it.
-            return Err(StoreError::Damaged("a batch of several partitions".to_owned()));
-        }
+        check_partition(&writes)?;
         self.ask(|answer| Request::Write { writes, sync: true, answer }).await
     }
 

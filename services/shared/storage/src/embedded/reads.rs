@@ -5,14 +5,12 @@ use super::layout::{
     split_row_key, table_prefix,
 };
 use crate::engine::{Direction, LogKey, LogRow, Page, Row, RowKey, Scan, TableRow};
+use crate::limits::page_rows;
 use crate::{StoreError, TableRef};
 use bytes::Bytes;
 use fjall::{Guard, Readable as _, Snapshot};
 use p92_kernel::Seq;
 use std::ops::Bound;
-
-/// Rows that one scan hands out at most.
-const MOST: usize = 1_000;
 
 impl Spaces {
     /// One row.
@@ -40,7 +38,7 @@ impl Spaces {
         }
         let snapshot = self.database.snapshot();
         let range = snapshot.range(self.of(Space::of(scan.table)), (from, to));
-        let limit = scan.limit.clamp(1, MOST);
+        let limit = page_rows(scan.limit);
         let read = |guard: Guard| -> Result<(Bytes, Row), StoreError> {
             let (key, value) = guard.into_inner().map_err(read_error)?;
             let clustering = key.get(prefix.len()..).unwrap_or_default();
@@ -67,7 +65,7 @@ impl Spaces {
             None => Bound::Included(prefix.clone()),
         };
         let to = behind(&prefix);
-        let limit = limit.clamp(1, MOST);
+        let limit = page_rows(limit);
         let mut rows = Vec::new();
         let mut last = None;
         let snapshot = self.database.snapshot();

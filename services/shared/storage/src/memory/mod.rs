@@ -22,6 +22,7 @@ pub use request::{Answer, Ask, Asked, Request};
 use crate::engine::{
     Append, Capabilities, LogKey, LogRow, ProjectedBatch, ProjectedWrite, Projection, Write,
 };
+use crate::limits::check_partition;
 use crate::{Outcome, StoreError};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -40,8 +41,8 @@ pub struct MemoryConfig {
     pub faults: Option<Arc<dyn Faults>>,
 }
 
-/// A store in memory. An engine by [`Asked`].
-#[derive(Debug, Default)]
+/// A store in memory. An engine by [`Asked`]; clones are the same store.
+#[derive(Clone, Debug, Default)]
 pub struct Memory {
     shelf: Arc<Mutex<Shelf>>,
     config: MemoryConfig,
@@ -59,10 +60,6 @@ impl Memory {
     pub fn copy(&self, config: MemoryConfig) -> Self {
         Self { shelf: Arc::new(Mutex::new(self.shelf.lock().clone())), config }
     }
-
-    fn at_hand(&self) -> Hand {
-        Hand { shelf: Arc::clone(&self.shelf), config: self.config.clone() }
-    }
 }
 
 #[async_trait]
@@ -74,12 +71,11 @@ impl Ask for Memory {
     async fn ask(&self, request: Request) -> Result<Answer, StoreError> {
         const ALL: usize = usize::MAX;
         let fault = self.config.faults.as_ref().map_or(Fault::Sound, |faults| faults.next(&request));
-        let hand = self.at_hand();
         match fault {
-            Fault::Sound => hand.perform(request, ALL).await,
+            Fault::Sound => self.perform(request, ALL).await,
             Fault::Late { before, after } => {
                 pause(before).await;
-                let answer = hand.perform(request, ALL).await;
+                let answer = self.perform(request, ALL).await;
                 pause(after).await;
                 answer
             }
@@ -89,21 +85,22 @@ impl Ask for Memory {
                 Err(unavailable("lost on its way", Outcome::Unknown))
             }
             Fault::Unanswered { told } => {
-                hand.perform(request, ALL).await?;
+                self.perform(request, ALL).await?;
                 pause(told).await;
                 Err(unavailable("its answer was lost", Outcome::Unknown))
             }
             Fault::Lands { told, after } => {
+                let memory = self.clone();
                 tokio::spawn(async move {
                     pause(after).await;
                     // Nobody waits for this answer any more.
-                    let _ = hand.perform(request, ALL).await;
+                    let _ = memory.perform(request, ALL).await;
                 });
                 pause(told).await;
                 Err(unavailable("still on its way", Outcome::Unknown))
             }
             Fault::Torn { steps } => {
-                hand.perform(request, steps).await?;
+                self.perform(request, steps).await?;
                 Err(unavailable("perhaps half done", Outcome::Unknown))
             }
         }
@@ -120,14 +117,8 @@ fn unavailable(reason: &str, outcome: Outcome) -> StoreError {
     StoreError::Unavailable { reason: reason.to_owned(), outcome }
 }
 
-/// What performs one request.
-struct Hand {
-    shelf: Arc<Mutex<Shelf>>,
-    config: MemoryConfig,
-}
-
-impl Hand {
-    /// At most `steps` of it, if it has several.
+impl Memory {
+    /// Does what is asked: at most `steps` of it, if it has several.
     async fn perform(&self, request: Request, steps: usize) -> Result<Answer, StoreError> {
         let Some(faults) = self.config.faults.clone() else { return self.done(request, steps).await };
         let answer = self.done(request.clone(), steps).await?;
@@ -151,7 +142,7 @@ impl Hand {
                 Answer::Done
             }
             Request::Write(writes) => {
-                one_partition(&writes)?;
+                check_partition(&writes)?;
                 shelf().write(&writes)?;
                 Answer::Done
             }
@@ -213,31 +204,6 @@ impl Hand {
     }
 }
 
-/// A number that two values have in common if they look the same. For traces: equal runs have equal numbers.
-#[must_use]
-pub fn fingerprint(value: &dyn std::fmt::Debug) -> u64 {
-    struct Words(xxhash_rust::xxh3::Xxh3);
-    impl std::fmt::Write for Words {
-        fn write_str(&mut self, words: &str) -> std::fmt::Result {
-            self.0.update(words.as_bytes());
-            Ok(())
-        }
-    }
-    let mut words = Words(xxhash_rust::xxh3::Xxh3::new());
-    // Nothing here fails but a value that refuses to show itself, which then looks like what it has shown so far.
-    let _ = std::fmt::Write::write_fmt(&mut words, format_args!("{value:?}"));
-    words.0.digest()
-}
-
 fn checkpoint(batch: &ProjectedBatch) -> ProjectedWrite {
     ProjectedWrite { key: batch.checkpoint.clone(), value: Some(Bytes::new()), at: batch.to }
-}
-
-fn one_partition(writes: &[Write]) -> Result<(), StoreError> {
-    let mut partitions = writes.iter().map(|write| (write.key.table, &write.key.partition));
-    let first = partitions.next();
-    if partitions.any(|other| Some(other) != first) {
-        return Err(StoreError::Damaged("a batch of several partitions".to_owned()));
-    }
-    Ok(())
 }

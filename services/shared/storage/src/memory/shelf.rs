@@ -3,17 +3,13 @@
 use crate::engine::{
     Append, Conditional, Direction, LogKey, LogRow, Page, ProjectedWrite, Row, RowKey, Scan, TableRow, Write,
 };
+use crate::limits::{BEHIND_ALL, check_length, page_rows};
 use crate::{Side, StoreError, TableRef};
 use bytes::{BufMut as _, Bytes, BytesMut};
 use p92_kernel::Seq;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use xxhash_rust::xxh3::xxh3_64;
-
-/// Keys may be this long; the other engines refuse longer ones too.
-const KEY_BYTES: usize = 512;
-/// Rows of one page at most.
-const PAGE: usize = 1_000;
 
 /// Where a row stands. Partitions come in the order of their hash, as on CQL in that of their token, so that nobody gets
 /// used to another order.
@@ -27,11 +23,20 @@ struct Place {
 }
 
 /// What stands there. A row deleted at a position leaves the position behind where rows are guarded each on its own, as a
-/// delete with a timestamp does on CQL.
+/// delete with a timestamp does on CQL; so does a plain delete leave behind that it was one.
 #[derive(Clone, Debug)]
 struct Cell {
     value: Option<Bytes>,
     stamp: u64,
+    /// Written or deleted plainly: on CQL at a time, and no position is ever newer.
+    plain: bool,
+}
+
+impl Cell {
+    /// At a position, or in a version.
+    const fn stamped(value: Option<Bytes>, stamp: u64) -> Self {
+        Self { value, stamp, plain: false }
+    }
 }
 
 /// Everything that a store holds.
@@ -42,12 +47,8 @@ pub struct Shelf {
 }
 
 fn place(key: &RowKey) -> Result<Place, StoreError> {
-    for part in [&key.partition, &key.clustering] {
-        if part.len() > KEY_BYTES {
-            let problem = format!("a key of {} has {} bytes, more than {KEY_BYTES}", key.table, part.len());
-            return Err(StoreError::Damaged(problem));
-        }
-    }
+    check_length(key.table, &key.partition)?;
+    check_length(key.table, &key.clustering)?;
     Ok(Place {
         table: key.table.table.name,
         side: key.table.side,
@@ -74,7 +75,7 @@ impl Shelf {
         let first = at(&Bytes::new())?;
         let mut from = Bound::Included(scan.range.from.as_ref().map_or(Ok(first.clone()), at)?);
         // No key is longer, so this is behind every one of the partition.
-        let behind = Place { clustering: Bytes::from_static(&[0xff; KEY_BYTES + 1]), ..first };
+        let behind = Place { clustering: Bytes::from_static(&BEHIND_ALL), ..first };
         let mut to = Bound::Excluded(scan.range.to.as_ref().map_or(Ok(behind), at)?);
         if let Some(after) = &scan.after {
             let after = at(after)?;
@@ -87,7 +88,7 @@ impl Shelf {
         if inner(&from) >= inner(&to) {
             return Ok(Page { rows: Vec::new(), next: None });
         }
-        let limit = scan.limit.clamp(1, PAGE);
+        let limit = page_rows(scan.limit);
         let there = self
             .cells
             .range((from, to))
@@ -119,7 +120,7 @@ impl Shelf {
             let (partition, clustering) = (place.partition.clone(), place.clustering.clone());
             Some(TableRow { partition, clustering, row: shown(cell)? })
         });
-        let (rows, more) = taken(there, limit.clamp(1, PAGE));
+        let (rows, more) = taken(there, page_rows(limit));
         let next = rows.last().filter(|_| more).map(token_of);
         Ok(Page { rows, next })
     }
@@ -133,14 +134,7 @@ impl Shelf {
     pub fn write(&mut self, writes: &[Write]) -> Result<(), StoreError> {
         let places = writes.iter().map(|write| place(&write.key)).collect::<Result<Vec<_>, _>>()?;
         for (place, write) in places.into_iter().zip(writes) {
-            match &write.value {
-                Some(value) => {
-                    self.cells.insert(place, Cell { value: Some(value.clone()), stamp: 0 });
-                }
-                None => {
-                    self.cells.remove(&place);
-                }
-            }
+            self.cells.insert(place, Cell { value: write.value.clone(), stamp: 0, plain: true });
         }
         Ok(())
     }
@@ -157,7 +151,7 @@ impl Shelf {
             return Ok(Conditional::Stands(stands));
         }
         let stamp = expected.unwrap_or(0) + 1;
-        self.cells.insert(place(key)?, Cell { value: Some(value.clone()), stamp });
+        self.cells.insert(place(key)?, Cell::stamped(Some(value.clone()), stamp));
         Ok(Conditional::Applied)
     }
 
@@ -172,18 +166,23 @@ impl Shelf {
     }
 
     /// Writes a row at a position, unless a newer one stands there. Of two writes at one position a delete stands, and of
-    /// two values the larger: CQL decides so, and it does not matter as long as rows are functions of events.
+    /// two values the larger: CQL decides so, and it does not matter as long as rows are functions of events. Over a plain
+    /// write CQL would drop it without a word; here whoever mixes the two is told.
     pub fn put_at(&mut self, write: &ProjectedWrite) -> Result<(), StoreError> {
         let place = place(&write.key)?;
         let stamp = write.at.0;
-        let outdone = self.cells.get(&place).is_some_and(|cell| match (&cell.value, &write.value) {
+        let stands = self.cells.get(&place);
+        if stands.is_some_and(|cell| cell.plain) {
+            return Err(StoreError::Damaged(format!("a position over a plain write of {}", write.key.table)));
+        }
+        let outdone = stands.is_some_and(|cell| match (&cell.value, &write.value) {
             _ if cell.stamp != stamp => cell.stamp > stamp,
             (None, _) => true,
             (Some(_), None) => false,
             (Some(stands), Some(value)) => stands > value,
         });
         if !outdone {
-            self.cells.insert(place, Cell { value: write.value.clone(), stamp });
+            self.cells.insert(place, Cell::stamped(write.value.clone(), stamp));
         }
         Ok(())
     }
@@ -194,7 +193,7 @@ impl Shelf {
         if self.cells.get(&at).is_none_or(|cell| cell.stamp <= write.at.0) {
             match &write.value {
                 Some(value) => {
-                    self.cells.insert(at, Cell { value: Some(value.clone()), stamp: write.at.0 });
+                    self.cells.insert(at, Cell::stamped(Some(value.clone()), write.at.0));
                 }
                 None => {
                     self.cells.remove(&at);

@@ -73,6 +73,38 @@ async fn emptied_state_takes_every_kind_of_row_with_it() {
     assert_eq!(engine.insert_if_absent(&claimed, "v".into()).await.unwrap(), Conditional::Applied);
 }
 
+/// A process whose clock was ahead wrote it: our own time would delete nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plain_row_from_a_clock_that_is_ahead_is_emptied_too() {
+    let scene = scene::emptied().await;
+    let engine = scene.open().await;
+    // The year 2096, in microseconds.
+    let insert = format!(
+        "INSERT INTO {}.conformance_state (t, p, c, row) VALUES ('conformance_state', 0x70, 0x63, 0x76) \
+         USING TIMESTAMP 4000000000000000",
+        scene.config.keyspace
+    );
+    scene::session().await.query_unpaged(insert, ()).await.unwrap();
+    let key = RowKey::new(STATE.only(), "p", "c");
+    assert_eq!(engine.get(&key).await.unwrap(), Some(Row { value: "v".into(), stamp: 0 }));
+    engine.clear(STATE.only()).await.unwrap();
+    assert_eq!(engine.get(&key).await.unwrap(), None);
+}
+
+/// What the engine of simulations refuses: a plain write bears the time, so no position is ever newer, and nobody is told.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_position_over_a_plain_write_is_never_seen() {
+    let scene = scene::emptied().await;
+    let engine = scene.open().await;
+    let key = RowKey::new(VIEW.side(Side::A), "p", "c");
+    for value in [Some("plain"), None] {
+        engine.write(vec![Write { key: key.clone(), value: value.map(Into::into) }]).await.unwrap();
+        engine.project(positioned(&key, Some("at"), 9)).await.unwrap();
+        let stands = engine.get(&key).await.unwrap();
+        assert_eq!(stands, value.map(|value| Row { value: value.into(), stamp: 0 }));
+    }
+}
+
 /// Of a batch far above what should be sent, all rows come or none; one that no server would take is refused.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_large_batch_is_whole_and_a_huge_one_refused() {

@@ -6,6 +6,7 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "likewise")]
 
 mod faults;
+mod plain;
 
 use p92_storage::Engine;
 use p92_storage::memory::{Asked, Fault, Faults, Memory, MemoryConfig, Request};
