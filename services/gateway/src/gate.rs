@@ -197,17 +197,22 @@ impl Gate {
     }
 
     /// The same for what changes a home: also tells the holder of the account's slot, before the caller is answered.
-    pub async fn tell(&self, account_id: u64, receipt: Option<&CommandReceipt>) -> Result<(), Problem> {
+    pub async fn tell(&self, account_id: u64, receipt: Option<&CommandReceipt>) {
         self.remember(account_id, receipt).await;
-        let Some(receipt) = receipt.filter(|receipt| !receipt.positions.is_empty()) else { return Ok(()) };
+        self.note(account_id, receipt).await;
+    }
+
+    /// Tells the holder of an account's slot what the account wrote.
+    ///
+    /// The write is done whatever happens here, so the caller is not told that it failed; reads through this process
+    /// carry the positions themselves.
+    pub async fn note(&self, account_id: u64, receipt: Option<&CommandReceipt>) {
+        let Some(receipt) = receipt.filter(|receipt| !receipt.positions.is_empty()) else { return };
         let note =
             timelines::NoteOwnWriteRequest { viewer_id: account_id, positions: receipt.positions.clone() };
-        // The write is done whatever happens here, so the caller is not told that it failed; reads through this
-        // process carry the positions themselves.
         if let Err(status) = self.deps.timelines.clone().note_own_write(note).await {
             tracing::warn!(code = ?status.code(), "the holder of a slot was not told of a write");
         }
-        Ok(())
     }
 
     /// When an account last wrote through this process, if it did of late.

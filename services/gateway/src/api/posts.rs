@@ -67,7 +67,7 @@ impl Door {
         post_id: u64,
     ) -> Result<Option<api::Post>, Status> {
         let shown = async {
-            self.gate.tell(account_id, receipt).await?;
+            self.gate.tell(account_id, receipt).await;
             self.reader(caller, account_id).await.post(post_id).await
         };
         shown.await.map(|found| Some(post(&found))).map_err(status)
@@ -144,14 +144,21 @@ impl api::post_service_server::PostService for Door {
             in_reply_to_id: if request.in_reply_to_id.is_empty() { 0 } else { id(&request.in_reply_to_id)? },
             text: request.text,
             content_warning: request.content_warning,
-            sensitive: request.sensitive,
-            language: request.language,
+            sensitive: Some(request.sensitive),
+            language: Some(request.language),
             visibility: request.visibility,
             remote: None,
         };
         let answer = ask(self.gate.deps.posts.clone().publish_post(publish).await).map_err(status)?;
-        let post = self.written(&caller, actor.account_id, answer.receipt.as_ref(), answer.post_id).await?;
-        Ok(Response::new(api::CreatePostResponse { post }))
+        let receipt = answer.receipt.as_ref();
+        let shown = match &answer.post {
+            Some(made) => {
+                self.gate.tell(actor.account_id, receipt).await;
+                Some(post(made))
+            }
+            None => self.written(&caller, actor.account_id, receipt, answer.post_id).await?,
+        };
+        Ok(Response::new(api::CreatePostResponse { post: shown }))
     }
 
     async fn get_post(
@@ -199,7 +206,7 @@ impl api::post_service_server::PostService for Door {
         let context = self.command(actor, &request.request_id)?;
         let delete = posting::DeletePostRequest { context, post_id: id(&request.post_id)? };
         let answer = ask(self.gate.deps.posts.clone().delete_post(delete).await).map_err(status)?;
-        self.gate.tell(actor.account_id, answer.receipt.as_ref()).await.map_err(status)?;
+        self.gate.tell(actor.account_id, answer.receipt.as_ref()).await;
         Ok(Response::new(api::DeletePostResponse {}))
     }
 

@@ -66,7 +66,7 @@ macro_rules! stand {
         let context = $self.command(actor, &request.request_id)?;
         let command = identity::$command { context, account_id: id(&request.account_id)?, $($rest: $value),* };
         let answer = ask($self.gate.deps.relationships.clone().$call(command).await).map_err(status)?;
-        $self.gate.tell(actor.account_id, answer.receipt.as_ref()).await.map_err(status)?;
+        $self.gate.tell(actor.account_id, answer.receipt.as_ref()).await;
         let stands = there(answer.relationship).map_err(status)?;
         Ok(Response::new(api::$answer { relationship: Some(relationship(&stands)) }))
     }};
@@ -101,7 +101,7 @@ impl api::relationship_service_server::RelationshipService for Door {
             ..identity::FollowRequest::default()
         };
         let answer = ask(self.gate.deps.relationships.clone().follow(follow).await).map_err(status)?;
-        self.gate.tell(actor.account_id, answer.receipt.as_ref()).await.map_err(status)?;
+        self.gate.tell(actor.account_id, answer.receipt.as_ref()).await;
         let stands = there(answer.relationship).map_err(status)?;
         Ok(Response::new(api::FollowAccountResponse { relationship: Some(relationship(&stands)) }))
     }
@@ -119,7 +119,7 @@ impl api::relationship_service_server::RelationshipService for Door {
             duration_ms: length(request.duration.as_ref())?,
         };
         let answer = ask(self.gate.deps.relationships.clone().mute(mute).await).map_err(status)?;
-        self.gate.tell(actor.account_id, answer.receipt.as_ref()).await.map_err(status)?;
+        self.gate.tell(actor.account_id, answer.receipt.as_ref()).await;
         let stands = there(answer.relationship).map_err(status)?;
         Ok(Response::new(api::MuteAccountResponse { relationship: Some(relationship(&stands)) }))
     }

@@ -42,7 +42,7 @@ async fn done(
     receipt: Option<CommandReceipt>,
     stands: Option<identity::Relationship>,
 ) -> Answer {
-    gate.tell(actor.account_id, receipt.as_ref()).await?;
+    gate.tell(actor.account_id, receipt.as_ref()).await;
     Ok(Json(relationship(&there(stands)?)))
 }
 

@@ -34,7 +34,7 @@ pub async fn written(
     receipt: Option<CommandReceipt>,
     id: u64,
 ) -> Answer {
-    gate.tell(actor.account_id, receipt.as_ref()).await?;
+    gate.tell(actor.account_id, receipt.as_ref()).await;
     Reader::new(gate, caller, actor.account_id).await.status(id).await.map(Json)
 }
 
@@ -66,17 +66,6 @@ fn visibility(params: &Params) -> Result<posting::Visibility, Problem> {
     }
 }
 
-const fn by_default(own: identity::Visibility, locked: bool) -> posting::Visibility {
-    match own {
-        identity::Visibility::Public => posting::Visibility::Public,
-        identity::Visibility::Unlisted => posting::Visibility::Unlisted,
-        identity::Visibility::Followers => posting::Visibility::Followers,
-        identity::Visibility::Direct => posting::Visibility::Direct,
-        identity::Visibility::Unspecified if locked => posting::Visibility::Followers,
-        identity::Visibility::Unspecified => posting::Visibility::Public,
-    }
-}
-
 /// `POST /api/v1/statuses`.
 pub async fn create(State(gate): State<Gate>, caller: Caller, key: Key, params: Params) -> Answer {
     let actor = caller.actor("write:statuses")?;
@@ -88,23 +77,19 @@ pub async fn create(State(gate): State<Gate>, caller: Caller, key: Key, params: 
         in_reply_to_id: params.id("in_reply_to_id")?,
         ..posting::PublishPostRequest::default()
     };
-    let asked = visibility(&params)?;
-    let sensitive = params.flag("sensitive")?;
-    let language = params.text("language")?.filter(|language| !language.is_empty());
-    request.set_visibility(asked);
-    request.sensitive = sensitive.unwrap_or(false);
-    request.language = language.unwrap_or_default().to_owned();
-    if asked == posting::Visibility::Unspecified || sensitive.is_none() || language.is_none() {
-        let own = profile::own(&gate, &caller, actor).await?;
-        let preferences = own.preferences.unwrap_or_default();
-        if asked == posting::Visibility::Unspecified {
-            request.set_visibility(by_default(preferences.visibility(), own.locked));
-        }
-        request.sensitive = sensitive.unwrap_or(preferences.sensitive);
-        request.language = language.map_or(preferences.language, str::to_owned);
-    }
+    // What the request does not say is as the author prefers, which the post's own service asks for.
+    request.set_visibility(visibility(&params)?);
+    request.sensitive = params.flag("sensitive")?;
+    request.language = params.text("language")?.filter(|language| !language.is_empty()).map(str::to_owned);
     let answer = ask(gate.deps.posts.clone().publish_post(request).await)?;
-    written(&gate, &caller, actor, answer.receipt, answer.post_id).await
+    let (receipt, id) = (answer.receipt, answer.post_id);
+    let Some(post) = answer.post else { return written(&gate, &caller, actor, receipt, id).await };
+    gate.remember(actor.account_id, receipt.as_ref()).await;
+    let reader = Reader::new(&gate, &caller, actor.account_id).await;
+    let posts = std::slice::from_ref(&post);
+    let (_told, shown) =
+        futures::join!(gate.note(actor.account_id, receipt.as_ref()), reader.statuses(posts));
+    shown?.pop().map(Json).ok_or_else(Problem::not_found)
 }
 
 /// `GET /api/v1/statuses/:id`.
@@ -181,7 +166,7 @@ pub async fn delete(
     let request = posting::DeletePostRequest { context: command(&gate, actor, &key), post_id };
     let answer = ask(gate.deps.posts.clone().delete_post(request).await)?;
     let repeated = answer.receipt.as_ref().is_some_and(|receipt| receipt.repeated);
-    gate.tell(actor.account_id, answer.receipt.as_ref()).await?;
+    gate.tell(actor.account_id, answer.receipt.as_ref()).await;
     match shown {
         Some(status) => Ok(Json(status).into_response()),
         None if repeated => Ok(Json(json!({ "id": post_id.to_string() })).into_response()),

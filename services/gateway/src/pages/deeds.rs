@@ -61,13 +61,14 @@ async fn write(visit: &Visit, params: &Params, actor: Actor) -> Result<(), Probl
         text: params.text("text")?.unwrap_or_default().to_owned(),
         content_warning: params.text("warning")?.unwrap_or_default().to_owned(),
         in_reply_to_id: params.id("in_reply_to_id")?,
-        language,
+        language: Some(language),
         ..posting::PublishPostRequest::default()
     };
-    request.sensitive = !request.content_warning.is_empty();
+    request.sensitive = Some(!request.content_warning.is_empty());
     request.set_visibility(visibility);
     let answer = ask(visit.gate.deps.posts.clone().publish_post(request).await)?;
-    visit.gate.tell(actor.account_id, answer.receipt.as_ref()).await
+    visit.gate.tell(actor.account_id, answer.receipt.as_ref()).await;
+    Ok(())
 }
 
 /// `POST /posts/:id/:deed`.
@@ -97,7 +98,8 @@ async fn do_to_post(visit: &Visit, actor: Actor, post_id: u64, deed: &str) -> Re
         }
         _ => return Err(Problem::not_found()),
     };
-    visit.gate.tell(actor.account_id, receipt.as_ref()).await
+    visit.gate.tell(actor.account_id, receipt.as_ref()).await;
+    Ok(())
 }
 
 /// `POST /accounts/:id/:deed`.
@@ -118,7 +120,7 @@ pub async fn on_account(visit: Visit, Path((id, deed)): Path<(String, String)>, 
             }
             _ => return Err(Problem::not_found()),
         };
-        visit.gate.tell(actor.account_id, receipt.as_ref()).await?;
+        visit.gate.tell(actor.account_id, receipt.as_ref()).await;
         back(&params)
     };
     visit.answer(done.await)

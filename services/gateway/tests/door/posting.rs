@@ -45,16 +45,27 @@ impl post_service_server::PostService for World {
             return Err(p92_chassis::status::to_status(failure));
         }
         if let Some(id) = state.keys.get(&context.idempotency_key).copied() {
-            return Ok(Response::new(PublishPostResponse { receipt: state.receipt("posting"), post_id: id }));
+            // It could not be shown: the door asks for it.
+            let receipt = state.receipt("posting");
+            return Ok(Response::new(PublishPostResponse { receipt, post_id: id, post: None }));
         }
-        let id = state.post(context.actor_id, &request.text, visibility);
+        let preferred = state.accounts.get(&context.actor_id).and_then(|one| one.preferences.clone());
+        let preferred = preferred.unwrap_or_default();
+        let visibility = if visibility == Visibility::Unspecified {
+            // Both enums have the same values on purpose.
+            Visibility::try_from(preferred.visibility).ok().filter(|one| *one != Visibility::Unspecified)
+        } else {
+            Some(visibility)
+        };
+        let id = state.post(context.actor_id, &request.text, visibility.unwrap_or(Visibility::Public));
         let post = state.posts.get_mut(&id).unwrap();
         post.content_warning = request.content_warning;
-        post.sensitive = request.sensitive;
-        post.language = request.language;
+        post.sensitive = request.sensitive.unwrap_or(preferred.sensitive);
+        post.language = request.language.unwrap_or(preferred.language);
         post.in_reply_to_id = request.in_reply_to_id;
+        let post = Some(post.clone());
         state.keys.insert(context.idempotency_key, id);
-        Ok(Response::new(PublishPostResponse { receipt: state.receipt("posting"), post_id: id }))
+        Ok(Response::new(PublishPostResponse { receipt: state.receipt("posting"), post_id: id, post }))
     }
 
     async fn edit_post(&self, request: Request<EditPostRequest>) -> Answer<EditPostResponse> {

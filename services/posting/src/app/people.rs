@@ -7,7 +7,9 @@ use crate::view::standings::{self, Identity};
 use crate::wire::kind_from_wire;
 use p92_kernel::{AccountId, ServerId};
 use p92_proto::event::v1::ReadOptions;
-use p92_proto::identity::v1::{Account, AccountState, ActivityPubIds, CheckInteractionsResponse, Server};
+use p92_proto::identity::v1::{
+    self as identity, Account, AccountState, ActivityPubIds, CheckInteractionsResponse, Preferences, Server,
+};
 use p92_proto::posting::v1::Mention;
 use std::collections::BTreeSet;
 
@@ -18,6 +20,10 @@ pub struct Acting {
     pub activity_pub: ActivityPubIds,
     /// Its server; `None` for elsewhere.
     pub home: Option<Server>,
+    /// What it wants where a post says nothing.
+    pub preferences: Preferences,
+    /// Whether it approves its followers.
+    pub locked: bool,
 }
 
 impl Acting {
@@ -37,7 +43,26 @@ impl Acting {
             Some(home) => Some(identity.server(home.get()).await?),
             None => None,
         };
-        Ok(Self { actor, activity_pub: account.activity_pub.unwrap_or_default(), home })
+        Ok(Self {
+            actor,
+            activity_pub: account.activity_pub.unwrap_or_default(),
+            home,
+            preferences: account.preferences.unwrap_or_default(),
+            locked: account.locked,
+        })
+    }
+
+    /// Who sees a post that does not say it.
+    #[must_use]
+    pub fn visibility(&self) -> Visibility {
+        match self.preferences.visibility() {
+            identity::Visibility::Public => Visibility::Public,
+            identity::Visibility::Unlisted => Visibility::Unlisted,
+            identity::Visibility::Followers => Visibility::Followers,
+            identity::Visibility::Direct => Visibility::Direct,
+            identity::Visibility::Unspecified if self.locked => Visibility::Followers,
+            identity::Visibility::Unspecified => Visibility::Public,
+        }
     }
 
     /// The rules of its home; elsewhere has none here.

@@ -37,6 +37,15 @@ pub struct Prepared {
     pub remote: Option<v1::RemoteOrigin>,
 }
 
+/// A post that was published.
+#[derive(Debug)]
+pub struct Made {
+    pub receipt: Receipt,
+    pub id: u64,
+    /// As its author sees it, if it can be shown at this moment.
+    pub post: Option<v1::Post>,
+}
+
 /// What a post answers.
 #[derive(Clone, Debug)]
 pub struct Parent {
@@ -56,11 +65,12 @@ pub struct Composed {
 
 impl App {
     /// Publishes a post.
-    pub async fn publish(&self, request: v1::PublishPostRequest) -> Result<(Receipt, u64), Failure> {
+    pub async fn publish(&self, request: v1::PublishPostRequest) -> Result<Made, Failure> {
         let actor = actor_of(request.context.as_ref())?;
         let body = v1::PublishPostRequest { context: None, ..request.clone() };
         let mut meta = CommandMeta::of(request.context.as_ref(), "p92.posting.v1.PublishPost", &body)?;
         let gathered = self.prepare(request).await;
+        let may_act = gathered.is_ok();
         if let Ok(Prepared { parent: Some(parent), .. }) = &gathered {
             meta.after.push(parent.at);
         }
@@ -78,20 +88,23 @@ impl App {
             })
             .await?;
         let made = receipt.subject.as_ref().and_then(p92_eventlog::Stream::id).map(Id::get);
-        let post = made.or(*known.lock());
-        Ok((receipt, post.ok_or_else(|| Failure::internal("a post was published without an id"))?))
+        let id = made.or(*known.lock());
+        let id = id.ok_or_else(|| Failure::internal("a post was published without an id"))?;
+        // Shown at once, which spares its author a question. What is in the way of that is no reason to refuse.
+        let post = if may_act { self.posts.own(actor, id).await.unwrap_or_default() } else { None };
+        Ok(Made { receipt, id, post })
     }
 
     async fn prepare(&self, request: v1::PublishPostRequest) -> Result<Prepared, Stopped> {
         let options = self.posts.fresh(Some(options_of(request.context.as_ref()))).await?;
         let identity = &self.posts.identity;
         let acting = Acting::ask(identity, &options).await?;
-        let visibility = visibility_from_wire(request.visibility()).unwrap_or(Visibility::Public);
+        let visibility = visibility_from_wire(request.visibility()).unwrap_or_else(|| acting.visibility());
         let typed = Typed {
             text: &request.text,
             content_warning: &request.content_warning,
-            sensitive: request.sensitive,
-            language: &request.language,
+            sensitive: request.sensitive.unwrap_or(acting.preferences.sensitive),
+            language: request.language.as_ref().unwrap_or(&acting.preferences.language),
         };
         let mut composed = self.compose(&options, &acting, typed, request.remote.as_ref()).await?;
         let parent = self.parent(request.in_reply_to_id).await?;

@@ -16,10 +16,11 @@ impl PostService for Door {
         request: Request<v1::PublishPostRequest>,
     ) -> Answer<v1::PublishPostResponse> {
         let published = self.0.publish(inner(request)).await;
-        answer(
-            published
-                .map(|(receipt, post_id)| v1::PublishPostResponse { receipt: Some(receipt.into()), post_id }),
-        )
+        answer(published.map(|made| v1::PublishPostResponse {
+            receipt: Some(made.receipt.into()),
+            post_id: made.id,
+            post: made.post,
+        }))
     }
 
     async fn edit_post(&self, request: Request<v1::EditPostRequest>) -> Answer<v1::EditPostResponse> {

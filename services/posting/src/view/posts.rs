@@ -135,6 +135,13 @@ impl Posts {
         self.show_judged(&judged, ids).await
     }
 
+    /// A post of somebody who acts, as he sees it; `None` if it is gone.
+    pub async fn own(&self, author: AccountId, id: u64) -> Result<Option<v1::Post>, Failure> {
+        let entries = self.entries([id]).await?;
+        let judged = Judged { entries, standings: Standings::of_oneself(author), viewer: Some(author) };
+        Ok(self.show_judged(&judged, &[id]).await?.pop())
+    }
+
     /// The posts and boosts among these ids that the judgement lets the viewer see, in their order.
     pub async fn show_judged(&self, judged: &Judged, ids: &[u64]) -> Result<Vec<v1::Post>, Failure> {
         let shown = ids.iter().filter(|id| judged.post(**id).is_some() || judged.boost(**id).is_some());

@@ -7,7 +7,7 @@ use crate::wire::kind_from_wire;
 use futures::future::try_join;
 use p92_chassis::Transport;
 use p92_chassis::status::from_status;
-use p92_kernel::Failure;
+use p92_kernel::{AccountId, Failure};
 use p92_proto::event::v1::{Position, ReadOptions};
 use p92_proto::identity::v1::account_service_client::AccountServiceClient;
 use p92_proto::identity::v1::relationship_service_client::RelationshipServiceClient;
@@ -35,6 +35,12 @@ pub struct Identity {
 pub struct Standings(HashMap<u64, Standing>);
 
 impl Standings {
+    /// How somebody who may act stands to himself.
+    #[must_use]
+    pub fn of_oneself(account: AccountId) -> Self {
+        Self(HashMap::from([(account.get(), Standing { seen: Seen::Everything, ..Standing::default() })]))
+    }
+
     /// How the viewer stands to an account. To one that is not known he stands so that he sees nothing.
     #[must_use]
     pub fn to(&self, account: u64) -> Standing {

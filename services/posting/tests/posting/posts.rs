@@ -2,6 +2,7 @@
 
 use crate::directory::{Directory, HOME};
 use crate::installation::{context, keyed, options, reason, reply, start, text};
+use p92_proto::identity::v1 as identity;
 use p92_proto::posting::v1::*;
 use tonic::Code;
 
@@ -75,7 +76,7 @@ async fn bad_posts_are_refused_precisely() {
     assert_eq!(refused(text(alice, " \n ")).await, "TEXT_BLANK");
     assert_eq!(refused(text(alice, &"x".repeat(501))).await, "TEXT_TOO_LONG");
     assert_eq!(refused(text(alice, &"e\u{301}".repeat(5_000))).await, "TEXT_TOO_LARGE");
-    let language = PublishPostRequest { language: "gibberish".into(), ..text(alice, "x") };
+    let language = PublishPostRequest { language: Some("gibberish".into()), ..text(alice, "x") };
     assert_eq!(refused(language).await, "BAD_LANGUAGE");
     assert_eq!(refused(reply(alice, 77, "x")).await, "NOT_FOUND");
     assert_eq!(refused(reply(alice, u64::MAX, "x")).await, "NOT_FOUND");
@@ -86,6 +87,60 @@ async fn bad_posts_are_refused_precisely() {
     assert!(posting.by_author(alice, alice).await.is_empty());
     directory.policies(HOME, |policies| policies.post_characters = 1_000);
     posting.post(alice, &"x".repeat(1_000)).await;
+    posting.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_post_does_not_say_is_as_its_author_prefers() {
+    let dir = tempfile::tempdir().unwrap();
+    let directory = Directory::new();
+    let alice = directory.account("alice", HOME, 0);
+    let posting = start(dir.path(), &directory).await;
+    let mut client = posting.posts.clone();
+    let mut publish =
+        async |request| client.publish_post(request).await.unwrap().into_inner().post.expect("it is shown");
+    let said = |post: &Post| (post.visibility(), post.sensitive, post.language.clone());
+    let plain = publish(text(alice, "as it comes")).await;
+    assert_eq!(said(&plain), (Visibility::Public, false, String::new()));
+    directory.set(alice, |account| account.locked = true);
+    assert_eq!(publish(text(alice, "locked")).await.visibility(), Visibility::Followers);
+    let preferences =
+        identity::Preferences { language: "eo".into(), sensitive: true, ..identity::Preferences::default() };
+    directory.set(alice, |account| {
+        account.preferences = Some(preferences);
+        account.preferences.as_mut().unwrap().set_visibility(identity::Visibility::Unlisted);
+    });
+    let preferred = publish(text(alice, "as I like it")).await;
+    assert_eq!(said(&preferred), (Visibility::Unlisted, true, "eo".into()));
+    let request = PublishPostRequest {
+        visibility: Visibility::Public.into(),
+        sensitive: Some(false),
+        language: Some(String::new()),
+        ..text(alice, "said")
+    };
+    assert_eq!(said(&publish(request).await), (Visibility::Public, false, String::new()));
+    // What is answered is what is read later.
+    assert_eq!(posting.seen(alice, preferred.id).await, Some(preferred));
+    posting.stop().await;
+}
+
+#[tokio::test]
+async fn a_repeat_answers_with_the_post_even_if_preferences_changed() {
+    let dir = tempfile::tempdir().unwrap();
+    let directory = Directory::new();
+    let alice = directory.account("alice", HOME, 0);
+    let posting = start(dir.path(), &directory).await;
+    let request = PublishPostRequest { context: keyed(alice, "k"), ..text(alice, "once") };
+    let mut client = posting.posts.clone();
+    let first = client.publish_post(request.clone()).await.unwrap().into_inner();
+    directory.set(alice, |account| account.locked = true);
+    let again = client.publish_post(request.clone()).await.unwrap().into_inner();
+    assert!(again.receipt.unwrap().repeated);
+    assert_eq!(again.post, first.post);
+    // Who may not act any more is answered, and shown nothing.
+    directory.set(alice, |account| account.set_state(identity::AccountState::Suspended));
+    let suspended = client.publish_post(request).await.unwrap().into_inner();
+    assert_eq!((suspended.post_id, suspended.post), (first.post_id, None));
     posting.stop().await;
 }
 

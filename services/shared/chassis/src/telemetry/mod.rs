@@ -24,7 +24,6 @@ use std::io::IsTerminal as _;
 use std::time::Duration;
 use tracing::Subscriber;
 use tracing_subscriber::filter::{EnvFilter, LevelFilter, Targets};
-use tracing_subscriber::fmt::format::JsonFields;
 use tracing_subscriber::layer::{Layer, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -104,7 +103,15 @@ pub fn init(config: &TelemetryConfig, process: &Process) -> Result<Telemetry, Te
     let (meters, metrics) = meters(resource)?;
     // Libraries' own spans would be traced without end: the exporter makes calls itself.
     let ours = Targets::new().with_target("p92", LevelFilter::INFO);
-    let spans = tracing_opentelemetry::layer().with_tracer(traces.tracer(fields::SCOPE)).with_filter(ours);
+    // Spans are named by what they do: where they stand in the source, on which thread, and how long they idled costs
+    // more than the spans themselves.
+    let spans = tracing_opentelemetry::layer()
+        .with_tracer(traces.tracer(fields::SCOPE))
+        .with_location(false)
+        .with_threads(false)
+        .with_target(false)
+        .with_tracked_inactivity(false)
+        .with_filter(ours);
     tracing_subscriber::registry()
         .with(spans)
         .with(logs(config.log_format).with_filter(filter))
@@ -121,7 +128,7 @@ fn logs<S: Subscriber + for<'a> LookupSpan<'a>>(format: LogFormat) -> Box<dyn La
     let terminal = std::io::stderr().is_terminal();
     let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     if format == LogFormat::Json || (format == LogFormat::Auto && !terminal) {
-        layer.fmt_fields(JsonFields::new()).event_format(json::Json).boxed()
+        layer.fmt_fields(json::Members).event_format(json::Json).boxed()
     } else {
         // https://no-color.org
         let color = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
