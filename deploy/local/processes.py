@@ -55,8 +55,11 @@ def launch(command, environment, log):
         # Its own session: it outlives this program, and a Ctrl-C meant for others does not reach it.
         child = subprocess.Popen([str(word) for word in command], env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
                                  start_new_session=True)
-    # Popen comes back after `exec` has gone well, so the command line is the program's own; a script's names its shell.
-    return child, {"pid": child.pid, "began": began(child.pid), "command": command_line(child.pid)}
+    # Popen comes back in the midst of `exec`: the old command line is gone, and the new one comes a moment later. It is the
+    # kernel's that is noted, since a script's names its shell.
+    while not (words := command_line(child.pid)) and began(child.pid) is not None:
+        time.sleep(0.001)
+    return child, {"pid": child.pid, "began": began(child.pid), "command": words}
 
 
 def send(note, name):

@@ -19,6 +19,8 @@ class Door:
         """With `each_request` it speaks HTTP/1.1 and has every connection closed after one answer, so that even a client
         that keeps its connection meets another gateway with each request. Streams and upgrades stay as they are."""
         self.each_request, self.count, self.behind, self.opened = each_request, 0, itertools.cycle(()), {}
+        # The loop knows its tasks weakly: without this, one that waits may be thrown away with what it waits for.
+        self.serving = set()
         self.loop = asyncio.new_event_loop()
         listening = threading.Event()
         self.thread = threading.Thread(target=self._run, args=(listening,), daemon=True)
@@ -48,6 +50,9 @@ class Door:
         self.loop.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        self.serving.add(task)
+        task.add_done_callback(self.serving.discard)
         with contextlib.closing(writer), contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             head = closing(await reader.readuntil(b"\r\n\r\n")) if self.each_request else b""
             found = await self._connect()
