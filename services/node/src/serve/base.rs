@@ -3,9 +3,10 @@
 use crate::operator::access::Door;
 use crate::settings::Settings;
 use anyhow::Context as _;
+use futures::StreamExt as _;
 use p92_chassis::SystemRandom;
 use p92_chassis::health::Health;
-use p92_chassis::shutdown::{self, Shutdown};
+use p92_chassis::shutdown::{self, Cause, Shutdown};
 use p92_chassis::telemetry::{self, Process, Telemetry};
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -59,10 +60,24 @@ impl Base {
         Ok(Self { shutdown, health, operators, telemetry, gone, ops })
     }
 
-    /// Serves until a signal, then ends in order. What must be done last was said by `finally`.
-    pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
+    /// Starts, serves until a signal, then ends in order; a signal that comes first ends the start. What must be done
+    /// last was said by `finally`.
+    pub(super) async fn run(
+        self,
+        start: impl AsyncFnOnce(&Self) -> anyhow::Result<()>,
+    ) -> anyhow::Result<ExitCode> {
+        // Heard from the first moment: a start may wait for long, and in a container nobody else ends the process.
+        let mut signals = Box::pin(shutdown::signals()?);
+        tokio::select! {
+            // Boxed: it is the whole of a start, and larger than all the rest.
+            started = Box::pin(start(&self)) => started?,
+            Some(signal) = signals.next() => {
+                tracing::info!(?signal, "asked to end before it has started");
+                self.shutdown.begin(Cause::Asked);
+            }
+        }
         self.shutdown.finally("send what telemetry still holds", self.telemetry.flush());
-        let outcome = self.shutdown.run(shutdown::signals()?).await;
+        let outcome = self.shutdown.run(signals).await;
         self.gone.cancel();
         // It bounds its own end; a panic in it is nothing that the exit code should tell.
         let ops = self.ops;

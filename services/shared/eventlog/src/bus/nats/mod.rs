@@ -199,6 +199,10 @@ impl Bus for NatsBus {
     fn head_stands(&self, log: LogKey, head: Seq) {
         self.inner.stands.head(log, head);
     }
+
+    fn between(&self) -> Option<BusState> {
+        Some(self.state().borrow().clone())
+    }
 }
 
 fn addresses(servers: &[String]) -> Result<Vec<ServerAddr>, Unusable> {

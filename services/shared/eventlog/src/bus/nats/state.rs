@@ -128,7 +128,9 @@ impl State {
     fn words(&self) -> BusState {
         let seen = self.seen.lock();
         if self.link.borrow().is_none() {
-            let problem = seen.login.as_ref().or(seen.refused.as_ref()).map_or("no answer", String::as_str);
+            // As it is told before anything has happened, so that a start is not told as a loss.
+            let silent = if seen.connections == 0 { "no answer yet" } else { "no answer" };
+            let problem = seen.login.as_ref().or(seen.refused.as_ref()).map_or(silent, String::as_str);
             return BusState::Waiting(format!("NATS at {}: {problem}", self.servers));
         }
         let Some((service, problem)) = seen.streams.first_key_value() else { return BusState::Connected };
