@@ -54,9 +54,8 @@ pub fn config(settings: &Settings) -> anyhow::Result<CqlConfig> {
 /// Opens the store, as soon as it is there with its schema.
 pub async fn open(settings: &Settings, waiting: &Waiting<'_>) -> anyhow::Result<OpenStore> {
     let (config, tables) = (config(settings)?, tables());
-    let opened =
-        waiting.through(async || CqlEngine::open(&config, &tables).await.map_err(|e| sort(e, &config)));
-    let store = opened.await?;
+    let open = || async { CqlEngine::open(&config, &tables).await.map_err(|error| sort(error, &config)) };
+    let store = waiting.through(open).await?;
     let (said, stands) = (settings.store.shards, store.shards().get());
     if said != stands && settings.is_set("store.shards") {
         anyhow::bail!(
@@ -78,7 +77,7 @@ pub async fn open(settings: &Settings, waiting: &Waiting<'_>) -> anyhow::Result<
 /// It changes nothing.
 pub async fn look(settings: &Settings) -> anyhow::Result<Option<(String, ShardCount)>> {
     let (config, tables) = (config(settings)?, tables());
-    let look = async || CqlEngine::look(&config, &tables).await.map_err(|error| sort(error, &config));
+    let look = || async { CqlEngine::look(&config, &tables).await.map_err(|error| sort(error, &config)) };
     Waiting::not().through(look).await
 }
 
@@ -90,7 +89,7 @@ pub async fn migrate(
     watch: Watch<'_>,
 ) -> anyhow::Result<Migrated> {
     let (config, tables) = (config(settings)?, tables());
-    let attempt = async || {
+    let attempt = || async {
         let done = cql::migrate_watched(&config, &tables, step, watch).await;
         done.map_err(|error| sort(OpenError::Store(error), &config))
     };

@@ -107,10 +107,12 @@ mod tests {
         let says = |words: &str| said.lock().unwrap().push((words.to_owned(), began.elapsed().as_secs()));
         let shows = |_: &str| *shown.lock().unwrap() += 1;
         let waiting = Waiting::ever(&shows, &says);
-        let done = waiting.through(async || match began.elapsed().as_secs() {
-            ..100 => Err(NotYet::Later("away".to_owned())),
-            100..120 => Err(NotYet::Later("no schema".to_owned())),
-            _ => Ok("open"),
+        let done = waiting.through(|| async {
+            match began.elapsed().as_secs() {
+                ..100 => Err(NotYet::Later("away".to_owned())),
+                100..120 => Err(NotYet::Later("no schema".to_owned())),
+                _ => Ok("open"),
+            }
         });
         assert_eq!(done.await.unwrap(), "open");
         let said = said.into_inner().unwrap();
@@ -123,7 +125,7 @@ mod tests {
     async fn the_time_that_was_given_is_not_overrun_and_the_last_reason_is_the_error() {
         let began = Instant::now();
         let waiting = Waiting::within(Duration::from_secs(30), &|_| {});
-        let never = waiting.through(async || Err::<(), _>(NotYet::Later("away".to_owned()))).await;
+        let never = waiting.through(|| async { Err::<(), _>(NotYet::Later("away".to_owned())) }).await;
         assert_eq!(never.unwrap_err().to_string(), "away");
         assert!(began.elapsed() > Duration::from_secs(20) && began.elapsed() <= Duration::from_secs(30));
     }
@@ -131,10 +133,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_no_try_can_mend_is_told_at_once() {
         let waiting = Waiting::ever(&|_| {}, &|_| panic!("nothing was waited for"));
-        let refused = async || Err::<(), _>(NotYet::Never(anyhow::anyhow!("a wrong password")));
+        let refused = || async { Err::<(), _>(NotYet::Never(anyhow::anyhow!("a wrong password"))) };
         assert_eq!(waiting.through(refused).await.unwrap_err().to_string(), "a wrong password");
         let once = Waiting::not();
-        let once = once.through(async || Err::<(), _>(NotYet::Later("away".to_owned())));
+        let once = once.through(|| async { Err::<(), _>(NotYet::Later("away".to_owned())) });
         assert_eq!(once.await.unwrap_err().to_string(), "away");
     }
 }

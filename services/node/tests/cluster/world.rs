@@ -74,17 +74,21 @@ impl Installation {
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let stop = CancellationToken::new();
         let ended = stop.clone();
-        let started = process.spawn(async move {
-            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let address = listener.local_addr().unwrap().to_string();
-            let (parts, bus) = ground.open(&dir, (&config, role.name())).await;
-            let platform = Platform::start_at(parts, address.clone());
-            let ways = Ways::of(role, &config, None).unwrap();
-            let one = start_one(role, &platform, &config, &ways).await.unwrap();
-            let listening = tokio::spawn(internal(listener, one.routes, ways.others, None, ended));
-            (address, platform, bus, one.runtime, listening)
+        // Driven from outside the runtimes of tests, since a start as the binary has it is bound to one thread.
+        let started = tokio::task::spawn_blocking(move || {
+            let begin = async move {
+                let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+                let address = listener.local_addr().unwrap().to_string();
+                let (parts, bus) = ground.open(&dir, (&config, role.name())).await;
+                let platform = Platform::start_at(parts, address.clone());
+                let ways = Ways::of(role, &config, None).unwrap();
+                let one = start_one(role, &platform, &config, &ways).await.unwrap();
+                let listening = tokio::spawn(internal(listener, one.routes, ways.others, None, ended));
+                (address, platform, bus, one.runtime, listening)
+            };
+            (process.block_on(begin), process)
         });
-        let (address, platform, bus, runtime, listening) = started.await.unwrap();
+        let ((address, platform, bus, runtime, listening), process) = started.await.unwrap();
         let (listening, process) = (Some(listening), Some(process));
         Replica { role, address, platform, bus, runtime, stop, listening, process }
     }
