@@ -40,15 +40,6 @@ def command_line(pid):
     return [os.fsdecode(word) for word in words]
 
 
-def is_paused(note):
-    """Whether the noted process is stopped by a signal and waits for another one."""
-    try:
-        stat = pathlib.Path(f"/proc/{note['pid']}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return False
-    return runs(note) and stat.rpartition(")")[2].split()[0] == "T"
-
-
 def launch(command, environment, log):
     """Begins a process with its output at the end of `log`: the child, and the note of it."""
     with open(log, "ab") as output:
@@ -96,8 +87,8 @@ def end(notes, seconds):
 
 
 def free_ports(count, hosts=("127.0.0.1",)):
-    """Ports that are free on every one of these addresses, below those that the kernel gives to outgoing connections: a process
-    that is started again later would otherwise find a connection of somebody else on its port."""
+    """Ports that are free on every one of these addresses, below those that the kernel gives to outgoing connections: a
+    process that is started again later would otherwise find a connection of somebody else on its port."""
     try:
         first = int(pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text(encoding="ascii").split()[0])
     except (OSError, ValueError):
