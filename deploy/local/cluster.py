@@ -187,6 +187,8 @@ class Cluster:
             if time.monotonic() > until:
                 raise Trouble(f"{name} does not end")
             time.sleep(0.01)
+        if child := self.children.pop(name, None):
+            child.wait()
 
     def pause(self, name):
         """Stops one process where it stands, until `resume`: it holds its connections and answers nothing."""

@@ -6,7 +6,9 @@ import pathlib
 import sys
 import time
 
+from cassandra import Failed
 from cluster import DEFAULT, Cluster, Progress, Trouble
+from nats import Trouble as BusTrouble
 
 ONE = {
     "start": "start one process and wait until it serves", "stop": "end one process in order",
@@ -102,7 +104,7 @@ def run(given):
 def main(words=None):
     try:
         return run(arguments(words))
-    except Trouble as trouble:
+    except (Trouble, BusTrouble, Failed, OSError) as trouble:
         print(f"\n{trouble}", file=sys.stderr)
     except KeyboardInterrupt:
         print("\ninterrupted; what was begun runs on: `up` again goes on, `down` ends it", file=sys.stderr)
