@@ -12,6 +12,7 @@ use p92_eventlog::bus::nats::BusState;
 use p92_eventlog::{NatsBus, Platform};
 use p92_kernel::Service;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -47,6 +48,7 @@ pub(super) async fn open(
 
 /// The last steps: slots first, since groups under way are published; then the bus, then the store.
 pub(super) fn end(base: &Base, platform: Arc<Platform>, bus: OpenBus, store: OpenStore) {
+    base.joined.store(true, Ordering::Release);
     base.shutdown.finally("hand slots over, finish groups", async move {
         platform.stop().await;
         Ok(())

@@ -16,9 +16,9 @@ use p92_chassis::transport::{Guarded, Others, PassOn, Rules};
 use p92_eventlog::Platform;
 use p92_proto::operator::v1::operator_service_server::OperatorServiceServer;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use tokio::net::UnixListener;
 
 /// What this process is called where it is not named after a part.
 const NAME: &str = "p92";
@@ -56,6 +56,8 @@ async fn start(
     serving: &Condition,
 ) -> anyhow::Result<()> {
     let backing = shared::open(settings, common, NAME, base, serving).await?;
+    // Before anybody knows this process: whoever has the directory already must not lose slots to it.
+    let local = socket::listen(&common.data)?;
     let address = among.as_ref().map_or_else(String::new, |door| settings.internal.address(door.address));
     let platform = Platform::start_at(backing.parts, address);
     shared::end(base, Arc::clone(&platform), backing.bus, backing.store);
@@ -75,7 +77,7 @@ async fn start(
         ranking: whole.ranking.clone(),
     };
     public::listen([http, grpc], asked, settings.gateway.clone(), stored, &base.shutdown).await?;
-    listen_locally(&whole, others, &common.data, &base.shutdown)?;
+    listen_locally(&whole, others, local, &base.shutdown);
     base.operators.open(whole.operator.clone());
     Ok(())
 }
@@ -103,12 +105,11 @@ async fn join(
 }
 
 /// The way in for commands of this machine.
-fn listen_locally(whole: &Whole, others: Others, data: &Path, shutdown: &Shutdown) -> anyhow::Result<()> {
+fn listen_locally(whole: &Whole, others: Others, listener: UnixListener, shutdown: &Shutdown) {
     let admin = PassOn::new(admin_routes(whole), others);
     let admin = server::grpc(Guarded::new(admin, Rules::INTERNAL));
-    let local = server::serve(socket::listen(data)?, admin, Limits::INTERNAL, shutdown.stopping());
+    let local = server::serve(listener, admin, Limits::INTERNAL, shutdown.stopping());
     shutdown.spawn("the socket of the data directory", local);
-    Ok(())
 }
 
 fn admin_routes(whole: &Whole) -> tonic::service::Routes {

@@ -4,7 +4,7 @@
 //! `cql-tests` it is a keyspace of the server that P92_TEST_CQL names (`host:port`), and with `nats-tests` besides a NATS
 //! server of the program that P92_TEST_NATS_SERVER names; then each process opens its own way there as the binary does.
 
-use crate::shared::Shared;
+use crate::shared::{Shared, Ways};
 use p92_chassis::{SystemClock, SystemRandom};
 use p92_eventlog::platform::Parts;
 use p92_eventlog::{KeyFile, Keyring, LocalBus, NatsBus};
@@ -20,7 +20,7 @@ pub const SHARDS: u16 = 16;
 #[derive(Clone)]
 pub enum Ground {
     /// Of this process.
-    Own { store: Arc<Embedded>, bus: Arc<LocalBus> },
+    Own { store: Arc<Embedded>, ways: Ways, bus: Arc<LocalBus> },
     /// Of servers.
     #[cfg(feature = "cql-tests")]
     Real(Arc<crate::real::Servers>),
@@ -42,14 +42,17 @@ impl Ground {
         let store = Embedded::open(config).unwrap();
         let (clock, random) = (SystemClock::default(), SystemRandom);
         KeyFile::open(&keys(dir), store.installation(), true, clock.now(), &random).unwrap();
-        Self::Own { bus: Arc::new(LocalBus::new(store.shards())), store }
+        Self::Own { bus: Arc::new(LocalBus::new(store.shards())), store, ways: Ways::default() }
     }
 
     /// What is under one process of that name and these settings, and its bus if that has an end of its own.
     #[cfg_attr(not(feature = "cql-tests"), expect(unused_variables, reason = "one store is all"))]
     pub async fn open(&self, dir: &Path, process: (&Config, &str)) -> (Parts, Option<Arc<NatsBus>>) {
         match self {
-            Self::Own { store, bus } => (own_parts(store, bus, dir), None),
+            Self::Own { store, ways, bus } => {
+                let engine = Arc::new(Shared(Arc::clone(store), ways.clone()));
+                (own_parts(store, engine, bus, dir), None)
+            }
             #[cfg(feature = "cql-tests")]
             Self::Real(servers) => servers.open(dir, process).await,
         }
@@ -61,11 +64,10 @@ pub fn keys(dir: &Path) -> std::path::PathBuf {
     dir.join("keys")
 }
 
-fn own_parts(store: &Arc<Embedded>, bus: &Arc<LocalBus>, dir: &Path) -> Parts {
+fn own_parts(store: &Embedded, engine: Arc<dyn Engine>, bus: &Arc<LocalBus>, dir: &Path) -> Parts {
     let random: Arc<dyn Random> = Arc::new(SystemRandom);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let file = KeyFile::open(&keys(dir), store.installation(), false, clock.now(), &*random).unwrap();
-    let engine: Arc<dyn Engine> = Arc::new(Shared(Arc::clone(store)));
     let keyring = Arc::new(Keyring::new(Arc::clone(&engine), Arc::clone(&random), file));
     Parts { engine, bus: Arc::clone(bus) as _, clock, random, keyring, shards: store.shards() }
 }

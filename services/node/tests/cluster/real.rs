@@ -115,12 +115,14 @@ impl Nats {
             .spawn()
             .unwrap_or_else(|error| panic!("{program:?} cannot be run: {error}"));
         let file = ports.join(format!("nats-server_{}.ports", child.id()));
+        let mut started = Self { child, url: String::new() };
         for _ in 0..500 {
             let told = std::fs::read_to_string(&file).unwrap_or_default();
             if let Ok(told) = serde_json::from_str::<serde_json::Value>(&told)
                 && let Some(url) = told["nats"][0].as_str()
             {
-                return Self { child, url: url.to_owned() };
+                started.url = url.to_owned();
+                return started;
             }
             std::thread::sleep(Duration::from_millis(20));
         }

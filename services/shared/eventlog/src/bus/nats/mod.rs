@@ -173,6 +173,7 @@ impl NatsBus {
         self.inner.closing.cancel();
         self.publishing.close();
         let flushed = tokio::time::timeout_at(until, self.publishing.wait()).await.is_ok();
+        self.inner.state.ends();
         self.inner.stopping.cancel();
         self.inner.tasks.close();
         // A consumer that cannot be deleted now is forgotten by the server.
