@@ -29,6 +29,8 @@ import sys
 import tempfile
 import time
 
+from processes import began, free_ports
+
 VERSION = "5.0.6"
 JAMM = "0.4.0"
 CACHE = pathlib.Path(os.environ.get("P92_CACHE", pathlib.Path.home() / ".cache" / "p92")) / f"cassandra-{VERSION}"
@@ -106,30 +108,6 @@ def addresses(count):
     return [f"127.0.0.{n}" for n in range(1, count + 1)]
 
 
-def free_ports(hosts, count):
-    """Ports that are free on every address. Somebody may take one before we do: then the start is tried again."""
-    found = []
-    while len(found) < count:
-        probes = []
-        try:
-            first = socket.socket()
-            probes.append(first)
-            first.bind((hosts[0], 0))
-            port = first.getsockname()[1]
-            for host in hosts[1:]:
-                probe = socket.socket()
-                probes.append(probe)
-                probe.bind((host, port))
-            if port not in found:
-                found.append(port)
-        except OSError:
-            pass
-        finally:
-            for probe in probes:
-                probe.close()
-    return found
-
-
 def configuration(state, number):
     """cassandra.yaml of a node. JSON is YAML, so nothing needs to be quoted by hand."""
     node = state["nodes"][number - 1]
@@ -200,18 +178,8 @@ def command(state, number, lib):
     ]
 
 
-def started_at(pid):
-    """When a process began, in the kernel's ticks: with the id it names a process for ever. None if it is gone."""
-    try:
-        stat = pathlib.Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return None
-    fields = stat.rsplit(")", 1)[1].split()
-    return None if fields[0] == "Z" else int(fields[19])
-
-
 def is_ours(node, home):
-    if node.get("pid") is None or started_at(node["pid"]) != node.get("began"):
+    if node.get("pid") is None or began(node["pid"]) != node.get("began"):
         return False
     try:
         words = pathlib.Path(f"/proc/{node['pid']}/cmdline").read_bytes()
@@ -231,7 +199,7 @@ def launch(state, number, lib):
         process = subprocess.Popen(command(state, number, lib), cwd=home, stdin=subprocess.DEVNULL, stdout=output,
                                    stderr=output, start_new_session=True)
     node = state["nodes"][number - 1]
-    node["pid"], node["began"] = process.pid, started_at(process.pid)
+    node["pid"], node["began"] = process.pid, began(process.pid)
     save(state)
     return process
 
@@ -312,7 +280,7 @@ def start(directory, nodes=1, commitlog="periodic", authenticate=False, tls=None
             state = load(directory)
         else:
             hosts = addresses(nodes)
-            port, storage_port = free_ports(hosts, 2)
+            port, storage_port = free_ports(2, hosts)
             state = {"dir": str(directory), "port": port, "storage_port": storage_port, "commitlog": commitlog,
                      "authenticate": authenticate, "tls": tls, "nodes": [{"host": host} for host in hosts]}
         launched = []

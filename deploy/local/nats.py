@@ -3,7 +3,7 @@
 
     nats.py get                      the program, built if it is missing or too old; prints where it is
     nats.py start --dir DIR          one server with its data under DIR; prints one line of JSON: address, pid, dir
-    nats.py stop --dir DIR           ends the server that was started for DIR, and no other
+    nats.py stop --dir DIR           ends the server that was started for DIR, and no other; --kill as a crash would
 
 As a module: `get()`, `start(dir, ...)`, `stop(dir)`. Standard library only. It listens on loopback unless told otherwise,
 and on a port that is free unless told which (the one it had, for a restart). It knows nothing of P92: streams are made by
@@ -23,6 +23,8 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+
+from processes import began
 
 MODULE = "github.com/nats-io/nats-server/v2"
 VERSION = "v2.12.1"
@@ -91,15 +93,6 @@ def configuration(data, user, password, tls):
             parts += [f"ca_file: {quoted(tls['ca'])}", "verify: true"]
         lines.append("tls { " + ", ".join(parts) + " }")
     return "\n".join(lines) + "\n"
-
-
-def began(pid):
-    """When that process began, in the kernel's ticks; None if it is gone. Tells a process from a later one of its id."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if fields[0] == "Z" else int(fields[19])
 
 
 def running(directory):
@@ -186,12 +179,12 @@ def start(directory, port=None, host="127.0.0.1", user=None, password=None, tls=
         return state
 
 
-def stop(directory, seconds=15):
-    """Ends the server of that directory: politely, then not. Whether there was one."""
+def stop(directory, seconds=15, kill=False):
+    """Ends the server of that directory: politely, then not; at once if it shall be killed. Whether there was one."""
     found = running(directory)
     if not found:
         return False
-    for name in (signal.SIGTERM, signal.SIGKILL):
+    for name in (signal.SIGKILL,) if kill else (signal.SIGTERM, signal.SIGKILL):
         # Looked at again just before each signal: the id of a process that is gone may be another's.
         until = time.monotonic() + seconds
         if running(directory):
@@ -225,7 +218,9 @@ def arguments():
             command.add_argument("--tls-cert", type=Path, help="the server's certificate; needs --tls-key")
             command.add_argument("--tls-key", type=Path)
             command.add_argument("--tls-ca", type=Path, help="clients need a certificate of this authority")
-    commands.add_parser("stop").add_argument("--dir", type=Path, required=True)
+    end = commands.add_parser("stop")
+    end.add_argument("--dir", type=Path, required=True)
+    end.add_argument("--kill", action="store_true", help="without warning, as a crash would")
     chosen = parser.parse_args()
     if chosen.command == "start":
         if bool(chosen.user) != bool(chosen.password_file):
@@ -241,7 +236,7 @@ def main():
     if chosen.command == "get":
         print(get(chosen.cache))
     elif chosen.command == "stop":
-        print(json.dumps({"dir": str(chosen.dir), "stopped": stop(chosen.dir)}))
+        print(json.dumps({"dir": str(chosen.dir), "stopped": stop(chosen.dir, kill=chosen.kill)}))
     else:
         tls = {"cert": chosen.tls_cert.resolve(), "key": chosen.tls_key.resolve()} if chosen.tls_cert else None
         if tls and chosen.tls_ca:

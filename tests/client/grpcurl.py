@@ -10,7 +10,7 @@ import tempfile
 import threading
 import time
 
-from node import ROOT, Node, call
+from node import ROOT, Installation, Node, call
 
 # Pinned: a newer one may print otherwise.
 GRPCURL = "github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.3"
@@ -36,7 +36,7 @@ def grpcurl() -> str:
 class Caller:
     """Calls of one account on one server."""
 
-    def __init__(self, node: Node, token: str = ""):
+    def __init__(self, node: Installation, token: str = ""):
         port = node.ready["grpc"].rsplit(":", 1)[1]
         # As a client by name would: what is called says which server is meant.
         self.flags = ["-plaintext", "-H", f"p92-server: {node.url.split('//')[1]}"]
@@ -73,7 +73,7 @@ def reflection(stranger: Caller) -> None:
     assert hidden.returncode != 0 and "IssueToken" not in hidden.stdout, hidden.stdout
 
 
-def internal(stranger: Caller, node: Node, token: str) -> None:
+def internal(stranger: Caller, node: Installation, token: str) -> None:
     """An internal service called by its own contract: refused, and nothing happened."""
     before = call(node.url + "/api/v1/timelines/public", token)[2]
     protos = ["-import-path", str(ROOT / "proto"), "-proto", "p92/posting/v1/service.proto"]
@@ -114,7 +114,7 @@ class Watch:
                 return message
 
 
-def watching(node: Node, alice: Caller, alice_token: str, bob_token: str) -> None:
+def watching(node: Installation, alice: Caller, alice_token: str, bob_token: str) -> None:
     """Alice watches while Bob posts by HTTP; the watch goes on where it stopped, and ends with its token."""
     bob_id = call(node.url + "/api/v1/accounts/verify_credentials", bob_token)[2]["id"]
     alice.ask("RelationshipService/FollowAccount", {"accountId": bob_id})
@@ -140,13 +140,14 @@ def watching(node: Node, alice: Caller, alice_token: str, bob_token: str) -> Non
 APP: dict = {}
 
 
-def revocation(node: Node, token: str) -> dict:
+def revocation(node: Installation, token: str) -> dict:
     return {"client_id": APP["clientId"], "client_secret": APP["secret"], "token": token}
 
 
-def main() -> None:
+def main(begin=Node) -> None:
+    """`begin` starts what is tested, with its data in a directory: one process, or a cluster."""
     with tempfile.TemporaryDirectory() as folder:
-        node = Node(pathlib.Path(folder) / "data")
+        node = begin(pathlib.Path(folder) / "data")
         try:
             made = json.loads(node.cli("app", "create", "--name", "grpcurl", "--json"))
             APP.update(made["app"], secret=made.get("clientSecret") or made["secret"])
@@ -169,7 +170,7 @@ def main() -> None:
             internal(alice, node, tokens["alice"])
             watching(node, alice, tokens["alice"], tokens["bob"])
         except BaseException:
-            print(open(node.log.name, errors="replace").read()[-4000:])
+            print(node.last_words())
             raise
         finally:
             code = node.stop()

@@ -14,7 +14,7 @@ import requests
 from mastodon import Mastodon, StreamListener
 from mastodon.errors import MastodonAPIError, MastodonError
 
-from node import Node
+from node import Installation, Node
 
 # Names below `localhost` are this machine (RFC 6761), whether or not its resolver knows them.
 resolve = socket.getaddrinfo
@@ -220,7 +220,7 @@ def refused(url: str, token: str) -> bool:
     return answer.status_code == 401
 
 
-def two_servers(node: Node) -> None:
+def two_servers(node: Installation) -> None:
     """The same handle on two servers of one process; what belongs to one is refused at the other."""
     node.cli("server", "create", "second.localhost", "--public-url", second_url(node), "--registration", "open")
     one, two = node.url, second_url(node)
@@ -277,20 +277,21 @@ def apps_stay_at_home(one: str, two: str) -> None:
     assert away.status_code in (400, 401) and "<form" not in away.text, away.text[-600:]
 
 
-def second_url(node: Node) -> str:
+def second_url(node: Installation) -> str:
     port = urllib.parse.urlparse(node.url).port
     return f"http://second.localhost:{port}"
 
 
-def main() -> None:
+def main(begin=Node) -> None:
+    """`begin` starts what is tested, with its data in a directory: one process, or a cluster."""
     with tempfile.TemporaryDirectory() as folder:
-        node = Node(pathlib.Path(folder) / "data")
+        node = begin(pathlib.Path(folder) / "data")
         try:
             day(node.url)
             sign_in_with_pkce(node.url)
             two_servers(node)
         except BaseException:
-            print(open(node.log.name, errors="replace").read()[-4000:])
+            print(node.last_words())
             raise
         finally:
             code = node.stop()

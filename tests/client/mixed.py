@@ -8,7 +8,6 @@ one and compared row by row, once as it is, and once with one byte changed in on
 import argparse
 import collections
 import concurrent.futures
-import importlib
 import json
 import os
 import pathlib
@@ -21,6 +20,7 @@ import threading
 import time
 
 import grpc
+from contract import compiled
 from recipes import RECIPES, World
 
 from node import ROOT, Node, binary
@@ -35,17 +35,8 @@ class Contract:
     """The internal services, compiled from their protos: which commands there are, and how to call them."""
 
     def __init__(self, folder: pathlib.Path):
-        from grpc_tools import protoc
-        import grpc_tools
-
-        protos = [str(path) for path in sorted((ROOT / "proto" / "p92").rglob("*.proto"))]
-        known = str(pathlib.Path(grpc_tools.__file__).parent / "_proto")
-        arguments = ["", f"-I{ROOT / 'proto'}", f"-I{known}", f"--python_out={folder}", *protos]
-        assert protoc.main(arguments) == 0, "the contract does not compile"
-        sys.path.insert(0, str(folder))
         self.commands = {}
-        for package in PACKAGES:
-            module = importlib.import_module(f"p92.{package}.v1.service_pb2")
+        for module in compiled(folder, *(f"{package}.v1.service" for package in PACKAGES)):
             for service in module.DESCRIPTOR.services_by_name.values():
                 for method in service.methods:
                     if not method.name.startswith(READS) and method.name not in WITHIN:

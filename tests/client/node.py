@@ -1,5 +1,6 @@
 """Starts the real binary on free ports in a directory of its own, and knows nothing of what is asked of it."""
 
+import abc
 import json
 import os
 import pathlib
@@ -30,7 +31,37 @@ passwords_per_login = 100000
 """
 
 
-class Node:
+class Installation(abc.ABC):
+    """What tests ask and command, whether one process is behind it (`Node`) or a cluster (`replicas.Replicas`)."""
+
+    # How people reach it, and what the server told when it was ready; `grpc` is the address of the public gRPC listener.
+    url: str
+    ready: dict
+
+    @abc.abstractmethod
+    def cli(self, *words: str) -> str:
+        """Runs a command against this installation; its output."""
+
+    @abc.abstractmethod
+    def last_words(self) -> str:
+        """The end of what it logged, for whoever looks for the cause of a failure."""
+
+    @abc.abstractmethod
+    def kill(self) -> None:
+        """Ends it at once."""
+
+    @abc.abstractmethod
+    def stop(self) -> int:
+        """Ends it in order; its exit code."""
+
+    def account(self, name: str, *flags: str) -> str:
+        """Makes an account; a token for it."""
+        self.cli("account", "create", name, "--email", f"{name}@example.org", "--password", "a long password", *flags)
+        app = json.loads(self.cli("app", "create", "--name", "tests", "--json"))
+        return self.cli("token", "create", "--account", name, "--app", app["app"]["clientId"])
+
+
+class Node(Installation):
     """One running server."""
 
     def __init__(
@@ -58,7 +89,6 @@ class Node:
         self.url = self.ready["url"]
 
     def cli(self, *words: str) -> str:
-        """Runs a command against this server; its output."""
         done = subprocess.run(
             [binary(), *words, "--data", str(self.data)], capture_output=True, text=True, check=False
         )
@@ -66,11 +96,8 @@ class Node:
             raise RuntimeError(f"p92 {' '.join(words)}: {done.stderr}")
         return done.stdout.strip()
 
-    def account(self, name: str, *flags: str) -> str:
-        """Makes an account; a token for it."""
-        self.cli("account", "create", name, "--email", f"{name}@example.org", "--password", "a long password", *flags)
-        app = json.loads(self.cli("app", "create", "--name", "tests", "--json"))
-        return self.cli("token", "create", "--account", name, "--app", app["app"]["clientId"])
+    def last_words(self) -> str:
+        return open(self.log.name, errors="replace").read()[-4000:]
 
     def kill(self) -> None:
         """Ends it as a power cut would end the process: at once."""

@@ -201,9 +201,10 @@ def sign_up_form(key: str) -> dict:
 class Stage:
     """An installation with two servers and their people; it outlives the processes that serve it."""
 
-    def __init__(self, folder: pathlib.Path, recorder: Recorder, seed: int, wrap: tuple = ()):
+    def __init__(self, folder: pathlib.Path, recorder: Recorder, seed: int, wrap: tuple = (), begin=None):
+        """`begin` starts something else than one process, with its data in a directory."""
         self.folder, self.recorder, self.seed, self.lives = folder, recorder, seed, 0
-        self.node = Node(folder / "data", wrap=wrap)
+        self.node = begin(folder / "data") if begin else Node(folder / "data", wrap=wrap)
         self.port = urllib.parse.urlparse(self.node.url).port
         self.hosts = {"localhost": f"127.0.0.1:{self.port}", "second.localhost": f"second.localhost:{self.port}"}
         self.node.cli(

@@ -12,6 +12,7 @@ storeKind: P92_STORE__KIND
 contactPoints: P92_STORE__CQL__CONTACT_POINTS
 keyspace: P92_STORE__CQL__KEYSPACE
 datacenter: P92_STORE__CQL__DATACENTER
+replication: P92_STORE__CQL__REPLICATION
 storeUser: P92_STORE__CQL__USERNAME
 storePassword: P92_STORE__CQL__PASSWORD_FILE
 storeAuthority: P92_STORE__CQL__TLS__AUTHORITY_PATH
@@ -111,6 +112,8 @@ gateway: [identity, posting, timelines, ranking]
 - name: {{ $n.datacenter }}
   value: {{ . | quote }}
 {{- end }}
+- name: {{ $n.replication }}
+  value: {{ .replication | quote }}
 {{- if .credentials.existingSecret }}
 - name: {{ $n.storeUser }}
   value: {{ .credentials.username | quote }}

@@ -388,8 +388,6 @@ impl State {
     }
 
     /// Throws away codes and sessions that ended before a moment. Returns how many.
-    ///
-    /// Codes are claimed by conditional writes, which plain deletes must not meet; a day after its end nobody uses one.
     pub async fn sweep(&self, now_ms: u64) -> Result<u64, Failure> {
         let codes = self.sweep_table(&CODES, |value| {
             let code: v1::CodeRow = message(value)?;
@@ -423,7 +421,15 @@ impl State {
                     self.write(RowKey::new(SESSIONS_OF.only(), tables::id(session.account_id), place), None)
                         .await?;
                 }
-                self.write(RowKey::new(table.only(), found.partition, found.clustering), None).await?;
+                let key = RowKey::new(table.only(), found.partition, found.clustering);
+                // Codes are kept and used by conditional writes, and so they go: a plain delete would have a time of its
+                // own. One that changed meanwhile stays until the next sweep.
+                if std::ptr::eq(table, &CODES) {
+                    let stamp = found.row.stamp;
+                    self.engine.compare_and_delete(&key, stamp).await.map_err(store_failure)?;
+                } else {
+                    self.write(key, None).await?;
+                }
                 swept += 1;
             }
             match page.next {

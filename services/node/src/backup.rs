@@ -3,7 +3,7 @@
 //! What a backup holds and how it is read is `p92_eventlog::backup`. A directory is restored beside its place and renamed
 //! when it is whole, so that nobody serves half of it.
 
-use crate::backing::open_store;
+use crate::backing::{Waiting, open_store};
 use crate::settings::{Settings, StoreKind};
 use anyhow::Context as _;
 use p92_chassis::{SystemClock, SystemRandom};
@@ -98,7 +98,7 @@ async fn restore_shared(
     target: &Target<'_>,
     watch: &(dyn Fn(Restored) + Sync),
 ) -> anyhow::Result<Restored> {
-    let store = open_store(target.settings, target.data).await?;
+    let store = open_store(target.settings, target.data, &Waiting::not()).await?;
     let origin = &backup.manifest().origin;
     let restored = if store.installation != origin.installation || store.shards != origin.shards {
         Err(anyhow::anyhow!(

@@ -1,10 +1,14 @@
-//! What `p92 doctor` looks at by itself, on its own machine: data directory, disk, key file, own addresses.
+//! What `p92 doctor` looks at by itself, on its own machine: data directory, disk, key file, own addresses, and the store and
+//! the bus that processes share.
 //!
-//! It reads and connects, and changes nothing; the store it leaves to the server that has it open.
+//! It reads and connects, and changes nothing; an embedded store it leaves to the server that has it open.
 
+use crate::backing::{cql, open_bus};
 use crate::findings::Findings;
-use crate::settings::Settings;
+use crate::settings::{BusKind, Settings};
 use p92_eventlog::KeyFile;
+use p92_eventlog::bus::nats::BusState;
+use p92_kernel::ShardCount;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -53,6 +57,66 @@ pub fn disk(found: &mut Findings, data: &Path, settings: &Settings) -> bool {
         }
     }
     true
+}
+
+/// The store that processes share; whether anything was ever in it, which needs its keys.
+pub async fn shared_store(found: &mut Findings, settings: &Settings) -> bool {
+    let at = settings.store.cql.contact_points.join(", ");
+    match tokio::time::timeout(PATIENCE * 5, cql::look(settings)).await {
+        Ok(Ok(Some((installation, shards)))) => {
+            let keyspace = &settings.store.cql.keyspace;
+            let text = format!(
+                "{keyspace} at {at}: every table, installation {installation}, {} shards",
+                shards.get()
+            );
+            found.good("shared store", text);
+            true
+        }
+        Ok(Ok(None)) => {
+            found.good("shared store", format!("{at}: every table; it was never opened"));
+            false
+        }
+        Ok(Err(error)) => {
+            let advice = "start the store or make its tables (p92 migrate); is `store.cql` right?";
+            found.broken("shared store", format!("{error:#}"), advice);
+            true
+        }
+        Err(_) => {
+            let text = format!("{at} does not answer within {} s", (PATIENCE * 5).as_secs());
+            found.broken("shared store", text, "look at the store and the way to it");
+            true
+        }
+    }
+}
+
+/// The bus between processes: whether this machine may connect with these settings.
+pub async fn shared_bus(found: &mut Findings, settings: &Settings) {
+    if settings.bus.kind != BusKind::Nats {
+        let text = "`local`: other processes find events in the logs, up to a second later".to_owned();
+        return found.doubtful(
+            "shared bus",
+            text,
+            "set `bus.kind = nats` and `bus.url`, if there is a NATS server",
+        );
+    }
+    let bus = match open_bus(settings, "doctor", ShardCount::default()).await {
+        Ok(bus) => bus,
+        Err(error) => {
+            return found.broken("shared bus", format!("{error:#}"), "look at `bus` in the settings");
+        }
+    };
+    let Some(bus) = bus.between else { return };
+    let mut state = bus.state();
+    let connected = state.wait_for(|state| *state == BusState::Connected);
+    let connected = tokio::time::timeout(PATIENCE, connected).await.is_ok();
+    let words = bus.state().borrow().to_string();
+    if connected {
+        found.good("shared bus", format!("NATS at {} takes this process", settings.bus.url));
+    } else {
+        let advice = "nothing is lost without it, and timelines are up to a second later; is `bus` right?";
+        found.doubtful("shared bus", words, advice);
+    }
+    bus.stop(PATIENCE).await;
 }
 
 /// The key file, as the file that it is.

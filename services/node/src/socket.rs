@@ -5,7 +5,7 @@
 
 use anyhow::Context as _;
 use hyper_util::rt::TokioIo;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use tokio::net::{UnixListener, UnixStream};
 use tonic::transport::{Channel, Endpoint, Uri};
@@ -18,10 +18,24 @@ pub fn path(data: &Path) -> PathBuf {
     data.join("p92.sock")
 }
 
-/// Listens; what an ended process left is replaced, since the store's lock proves that none is running.
+/// Listens; what an ended process left is replaced. On a store of its own a lock proves that none is running; on a shared
+/// one the directory holds nothing but this socket, and whoever runs answers at it.
 pub fn listen(data: &Path) -> anyhow::Result<UnixListener> {
     let path = path(data);
+    if !data.exists() {
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(data)
+            .with_context(|| format!("the directory {} of the socket cannot be made", data.display()))?;
+    }
     if path.exists() {
+        if std::os::unix::net::UnixStream::connect(&path).is_ok() {
+            anyhow::bail!(
+                "another server answers at {}\n  what to do: name another directory with --data, since commands of this machine find a server by it",
+                path.display()
+            );
+        }
         std::fs::remove_file(&path).with_context(|| format!("the old socket {} stays", path.display()))?;
     }
     let listener =

@@ -5,7 +5,7 @@ use super::show::to_json;
 use crate::doctor;
 use crate::findings::Findings;
 use crate::reach::patient;
-use crate::settings::Flags;
+use crate::settings::{Flags, StoreKind};
 use p92_proto::operator::v1::{ExamineRequest, Finding, Grade};
 use std::process::ExitCode;
 use tonic::Code;
@@ -33,7 +33,15 @@ pub async fn run(args: &Args, common: &Common) -> anyhow::Result<ExitCode> {
     let runs = ask(&mut found, common).await;
     // Disk, key file and addresses of a server elsewhere are not to be seen from here.
     if let Some(settings) = settings.filter(|_| !is_elsewhere(common)) {
-        if doctor::disk(&mut found, &common.data, &settings) {
+        let has_keys = match settings.store.kind {
+            StoreKind::Embedded => doctor::disk(&mut found, &common.data, &settings),
+            StoreKind::Cql => {
+                let opened = doctor::shared_store(&mut found, &settings).await;
+                doctor::shared_bus(&mut found, &settings).await;
+                opened
+            }
+        };
+        if has_keys {
             doctor::key_file(&mut found, &settings.keys(&common.data));
         }
         doctor::addresses(&mut found, &settings, runs).await;

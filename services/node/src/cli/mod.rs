@@ -7,6 +7,7 @@ mod delivery;
 mod doctor;
 mod inspect;
 mod keys;
+mod migrate;
 mod moment;
 mod server;
 mod show;
@@ -84,6 +85,8 @@ pub enum Command {
     /// Keys that seal personal content.
     #[command(subcommand)]
     Keys(inspect::KeysCommand),
+    /// Make or change the tables of a store that processes share, before they start.
+    Migrate(migrate::Args),
     /// How far readers are behind the heads of their logs.
     Lag,
     /// Who holds which slot.
@@ -134,6 +137,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<std::process::ExitCode> {
         Command::Table(command) => return tables::run(command, &common).await,
         Command::Delivery(command) => delivery::run(command, &common).await?,
         Command::Keys(command) => inspect::run_keys(command, &common).await?,
+        Command::Migrate(args) => Box::pin(migrate::run(args, &common)).await?,
         Command::Lag => inspect::lag(&common).await?,
         Command::Owners => inspect::owners(&common).await?,
         Command::Quarantine { command } => return aside::run(command, &common).await,

@@ -4,6 +4,7 @@
 
 use super::Operator;
 use crate::findings::{Findings, limits};
+use p92_eventlog::bus::nats::BusState;
 use p92_eventlog::tables;
 use p92_kernel::{Millis, Service, Shard};
 use p92_proto::event::v1::LogTimeRow;
@@ -132,12 +133,26 @@ impl Operator {
                 "schema",
                 "the store made it when it was opened: there is nothing to migrate".to_owned(),
             );
+        } else {
+            // It would not have been opened otherwise.
+            found.good("schema", "the shared store has every table of this build".to_owned());
         }
     }
 
     /// What does not decode is dropped by whoever reads the bus (ARCHITECTURE §3.5), so a probe hurts nobody.
     async fn bus(&self, found: &mut Findings) {
         use futures::StreamExt as _;
+        match self.platform.bus.between() {
+            // What this process publishes comes to itself at once; the way to others cannot be measured from here.
+            Some(BusState::Connected) => {
+                return found.good("bus", "connected; hints travel between processes".to_owned());
+            }
+            Some(BusState::Waiting(words)) => {
+                let advice = "nothing is lost: readers read the logs, and timelines are up to a second later. Look at the bus, the way to it, and `bus` in the settings";
+                return found.doubtful("bus", words, advice);
+            }
+            None => {}
+        }
         let log = LogKey { service: Service::Identity, shard: Shard(0) };
         let probe = Bytes::from(p92_kernel::clock::random_bytes::<16>(&*self.platform.random).to_vec());
         let mut heard = self.platform.bus.subscribe(log);

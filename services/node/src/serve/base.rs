@@ -3,12 +3,14 @@
 use crate::operator::access::Door;
 use crate::settings::Settings;
 use anyhow::Context as _;
+use futures::StreamExt as _;
 use p92_chassis::SystemRandom;
 use p92_chassis::health::Health;
-use p92_chassis::shutdown::{self, Shutdown};
+use p92_chassis::shutdown::{self, Cause, Shutdown};
 use p92_chassis::telemetry::{self, Process, Telemetry};
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -34,6 +36,8 @@ pub(super) struct Base {
     pub(super) health: Health,
     /// Opened when there is something to ask.
     pub(super) operators: Door,
+    /// Other processes know this one, so even a start that fails ends in order.
+    pub(super) joined: AtomicBool,
     telemetry: Telemetry,
     /// The last to stop, so that an orchestrator is told "not ready" until there is nobody to tell it.
     gone: CancellationToken,
@@ -56,17 +60,43 @@ impl Base {
         let all = probes.merge(operators.clone().router());
         let gone = CancellationToken::new();
         let ops = p92_chassis::ops::serve(ops.listener.into_std()?, all, gone.clone())?;
-        Ok(Self { shutdown, health, operators, telemetry, gone, ops })
+        Ok(Self { shutdown, health, operators, joined: AtomicBool::new(false), telemetry, gone, ops })
     }
 
-    /// Serves until a signal, then ends in order. What must be done last was said by `finally`.
-    pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
+    /// Starts, serves until a signal, then ends in order; a signal that comes first ends the start. What must be done
+    /// last was said by `finally`.
+    pub(super) async fn run(
+        self,
+        start: impl AsyncFnOnce(&Self) -> anyhow::Result<()>,
+    ) -> anyhow::Result<ExitCode> {
+        // Heard from the first moment: a start may wait for long, and in a container nobody else ends the process.
+        let mut signals = Box::pin(shutdown::signals()?);
+        let mut failed = None;
+        tokio::select! {
+            // Boxed: it is the whole of a start, and larger than all the rest.
+            started = Box::pin(start(&self)) => match started {
+                Ok(()) => {}
+                Err(error) if !self.joined.load(Ordering::Acquire) => return Err(error),
+                Err(error) => {
+                    // Others must not wait for the slots of a process that never served.
+                    self.shutdown.begin(Cause::Failed(format!("it cannot start: {error:#}")));
+                    failed = Some(error);
+                }
+            },
+            Some(signal) = signals.next() => {
+                tracing::info!(?signal, "asked to end before it has started");
+                self.shutdown.begin(Cause::Asked);
+            }
+        }
         self.shutdown.finally("send what telemetry still holds", self.telemetry.flush());
-        let outcome = self.shutdown.run(shutdown::signals()?).await;
+        let outcome = self.shutdown.run(signals).await;
         self.gone.cancel();
         // It bounds its own end; a panic in it is nothing that the exit code should tell.
         let ops = self.ops;
         let _ended = tokio::task::spawn_blocking(move || ops.join()).await;
+        if let Some(error) = failed {
+            return Err(error);
+        }
         Ok(ExitCode::from(u8::try_from(outcome.exit_code()).unwrap_or(1)))
     }
 }

@@ -25,7 +25,6 @@ pub(super) async fn serve(flags: &Flags, common: &Common) -> anyhow::Result<Exit
     let identity = base.health.condition("identity", Needed::ToStart);
     base.health.complete();
     let ways = Ways::of(Role::Gateway, &settings, service::credentials(&settings, &base)?)?;
-    greet(common, told);
     let (stop, running) = (base.shutdown.stopping(), base.shutdown.clone());
     base.shutdown.spawn("the public listeners", async move {
         let open = async {
@@ -45,7 +44,11 @@ pub(super) async fn serve(flags: &Flags, common: &Common) -> anyhow::Result<Exit
         }
         stop.cancelled().await;
     });
-    base.run().await
+    base.run(async |_| {
+        greet(common, told);
+        Ok(())
+    })
+    .await
 }
 
 fn greet(

@@ -5,6 +5,7 @@ mod door;
 pub(crate) mod first;
 mod public;
 mod service;
+mod shared;
 mod whole;
 
 pub use service::internal;

@@ -3,7 +3,7 @@
 //! Its only door is the internal listener, where other processes of the installation come in; strangers find none here.
 
 use super::base::{Base, bind};
-use crate::backing::{OpenStore, open_parts};
+use super::shared;
 use crate::cli::Common;
 use crate::role::Role;
 use crate::settings::{Flags, Settings};
@@ -14,43 +14,60 @@ use p92_chassis::shutdown::Phase;
 use p92_chassis::tls::Credentials;
 use p92_chassis::transport::{Guarded, Others, PassOn, Rules};
 use p92_eventlog::Platform;
-use p92_kernel::Service;
 use std::future::Future;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
-
-/// How often the store is asked whether it answers, and how long it may take.
-const ASK_EVERY: Duration = Duration::from_secs(2);
-const ANSWERS_WITHIN: Duration = Duration::from_secs(2);
 
 /// Runs until a signal.
 pub(super) async fn serve(role: Role, flags: &Flags, common: &Common) -> anyhow::Result<ExitCode> {
     let settings = flags.load_for(role)?;
     let door = bind("internal.listen", settings.internal.listen).await?;
     let ops = bind("ops", settings.ops).await?;
-    let address = settings.internal.address(door.address);
-    let told = (address.clone(), ops.address);
+    let told = (settings.internal.address(door.address), ops.address);
     let base = Base::start(&settings, role.name(), ops, false)?;
-    let store_answers = base.health.condition("store", Needed::ToServe);
+    let store = base.health.condition("store", Needed::ToServe);
     let settled = base.health.condition("ownership", Needed::ToStart);
     base.health.complete();
-    store_answers.unmet("the store is being opened");
+    store.unmet("the store is being opened");
     settled.unmet("not every slot has a holder yet");
-    let credentials = credentials(&settings, &base)?;
-    let (store, parts) = open_parts(&settings, &common.data).await?;
-    base.shutdown.spawn("the key file", Arc::clone(&parts.keyring).watch(base.shutdown.stopping()));
-    let platform = Platform::start_at(parts, address);
-    wait_for_store(&platform, &store_answers).await;
+    let conditions = Conditions { store, settled };
+    base.run(async |base| {
+        start(role, &settings, common, base, door.listener, told.0.clone(), conditions).await?;
+        greet(role, common, &told);
+        Ok(())
+    })
+    .await
+}
 
-    let ways = Ways::of(role, &settings, credentials.clone())?;
-    let one = start_one(role, &platform, &settings, &ways).await?;
+struct Conditions {
+    store: Condition,
+    settled: Condition,
+}
+
+async fn start(
+    role: Role,
+    settings: &Settings,
+    common: &Common,
+    base: &Base,
+    door: TcpListener,
+    address: String,
+    Conditions { store: store_answers, settled }: Conditions,
+) -> anyhow::Result<()> {
+    let credentials = credentials(settings, base)?;
+    let backing = shared::open(settings, common, role.name(), base, &store_answers).await?;
+    let platform = Platform::start_at(backing.parts, address);
+    retire_while_draining(base, &platform);
+    shared::end(base, Arc::clone(&platform), backing.bus, backing.store);
+    shared::wait_for_store(&platform, &store_answers).await;
+
+    let ways = Ways::of(role, settings, credentials.clone())?;
+    let one = start_one(role, &platform, settings, &ways).await?;
     base.operators.open(one.operator);
     let stop = base.shutdown.stopping();
-    let listening = internal(door.listener, one.routes, ways.others, credentials, stop.clone());
+    let listening = internal(door, one.routes, ways.others, credentials, stop.clone());
     base.shutdown.spawn("the internal listener", listening);
     let (runtime, ended) = (Arc::clone(&one.runtime), stop.clone());
     base.shutdown.spawn("settling", async move {
@@ -60,27 +77,18 @@ pub(super) async fn serve(role: Role, flags: &Flags, common: &Common) -> anyhow:
         // A condition that nobody holds is not met.
         ended.cancelled().await;
     });
-    base.shutdown.spawn("watching the store", watch_store(Arc::clone(&platform), store_answers, stop));
-    greet(role, common, &told);
-    leave_at_the_end(&base, platform, store);
-    base.run().await
+    base.shutdown.spawn("watching the store", shared::watch_store(platform, store_answers, stop));
+    Ok(())
 }
 
 /// Slots are handed over as soon as nobody is sent here any more, while what still comes can be passed on.
-fn leave_at_the_end(base: &Base, platform: Arc<Platform>, store: OpenStore) {
-    let (leaving, phases) = (Arc::clone(&platform), base.shutdown.clone());
+pub(super) fn retire_while_draining(base: &Base, platform: &Arc<Platform>) {
+    let (leaving, phases) = (Arc::clone(platform), base.shutdown.clone());
     base.shutdown.spawn("handing slots over while calls can be passed on", async move {
         phases.reached(Phase::Draining).await;
         if let Err(error) = leaving.membership.retire().await {
             tracing::warn!(%error, "the slots wait to be handed over until the end");
         }
-    });
-    base.shutdown.finally("hand slots over, finish groups", async move {
-        platform.stop().await;
-        Ok(())
-    });
-    base.shutdown.finally("close the store", async move {
-        tokio::task::spawn_blocking(store.close).await.map_err(|error| error.to_string())
     });
 }
 
@@ -121,33 +129,4 @@ pub fn internal(
 ) -> impl Future<Output = ()> + Send + 'static {
     let guarded = Guarded::new(PassOn::new(routes, others), Rules::INTERNAL).ending_streams(stop.clone());
     server::serve_secured(listener, server::grpc(guarded), Limits::INTERNAL, stop, credentials)
-}
-
-/// Whether the store answers a small question now; why not.
-async fn ask_store(platform: &Platform) -> Result<(), String> {
-    let heads = p92_eventlog::heads::read_heads(&*platform.engine, Service::Identity);
-    match tokio::time::timeout(ANSWERS_WITHIN, heads).await {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => Err(format!("the store does not answer: {error}")),
-        Err(_elapsed) => Err(format!("the store did not answer within {} s", ANSWERS_WITHIN.as_secs())),
-    }
-}
-
-async fn wait_for_store(platform: &Platform, condition: &Condition) {
-    while let Err(problem) = ask_store(platform).await {
-        tracing::warn!(problem, "the start waits for the store");
-        condition.unmet(problem);
-        tokio::time::sleep(ASK_EVERY).await;
-    }
-    condition.met();
-}
-
-async fn watch_store(platform: Arc<Platform>, condition: Condition, stop: CancellationToken) {
-    let mut tick = tokio::time::interval(ASK_EVERY);
-    while stop.run_until_cancelled(tick.tick()).await.is_some() {
-        match ask_store(&platform).await {
-            Ok(()) => condition.met(),
-            Err(problem) => condition.unmet(problem),
-        }
-    }
 }

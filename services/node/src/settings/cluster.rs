@@ -49,6 +49,8 @@ p92_chassis::config! {
         pub keyspace: String = "p92".to_owned(),
         /// The datacenter whose nodes are asked; any if not set.
         pub datacenter: Option<String> = None,
+        /// Copies of each row; `p92 migrate` makes the keyspace with so many, and they can be changed there alone.
+        pub replication: u8 = 3,
         /// How many replicas must have taken or answered something.
         pub consistency: Consistency = Consistency::LocalQuorum,
         /// Who this process is there; nobody if not set.
@@ -57,6 +59,8 @@ p92_chassis::config! {
         pub password: Option<Secret> = None,
         /// TLS to the store.
         pub tls: ClientTls,
+        /// A name that the certificates of all nodes carry; if not set, each carries the address at which it is reached.
+        pub server_name: Option<String> = None,
     }
 }
 
@@ -138,9 +142,19 @@ impl Internal {
         self.advertise.clone().unwrap_or_else(|| bound.to_string())
     }
 
-    /// What is wrong with it, for one service: key and problem.
-    pub(super) fn problem(&self) -> Option<(&'static str, String)> {
+    /// What is wrong with it, for a process that shares this store: key and problem.
+    fn problem(&self, store: &super::Store) -> Option<(&'static str, String)> {
+        let is_here =
+            |node: &String| super::is_loopback(node.rsplit_once(':').map_or(node, |(host, _)| host));
+        let is_elsewhere = store.kind == StoreKind::Cql && !store.cql.contact_points.iter().all(is_here);
         match &self.advertise {
+            None if self.listen.ip().is_loopback() && is_elsewhere => Some((
+                "internal.listen",
+                format!(
+                    "{} is reached from this machine alone, and the store is not on it; listen where others of the installation come in, and say the address by `internal.advertise` (if all of them are here: this one)",
+                    self.listen
+                ),
+            )),
             None if self.listen.ip().is_unspecified() => Some((
                 "internal.listen",
                 format!(
@@ -153,6 +167,22 @@ impl Internal {
             }
             _ => None,
         }
+    }
+}
+
+impl BusConfig {
+    /// The addresses of its servers.
+    #[must_use]
+    pub fn servers(&self) -> Vec<String> {
+        self.url.split(',').map(str::trim).filter(|one| !one.is_empty()).map(str::to_owned).collect()
+    }
+}
+
+impl ClientTls {
+    /// What this process shows of itself.
+    #[must_use]
+    pub fn own(&self) -> Option<(PathBuf, PathBuf)> {
+        self.certificate_path.clone().zip(self.key_path.clone())
     }
 }
 
@@ -175,7 +205,7 @@ pub(super) fn problems_of(config: &super::Config, role: Role) -> Vec<(&'static s
         }
     }
     if role.service().is_some() {
-        problems.extend(config.internal.problem());
+        problems.extend(config.internal.problem(&config.store));
         if config.store.kind == StoreKind::Embedded {
             problems.push((
                 "store.kind",
@@ -185,4 +215,13 @@ pub(super) fn problems_of(config: &super::Config, role: Role) -> Vec<(&'static s
         }
     }
     problems
+}
+
+/// What a process that runs everything needs and does not have: nothing on a store of its own. One that others share,
+/// it shares like anybody: they must be able to reach it.
+pub(super) fn problems_of_whole(config: &super::Config) -> Vec<(&'static str, String)> {
+    match config.store.kind {
+        StoreKind::Embedded => Vec::new(),
+        StoreKind::Cql => config.internal.problem(&config.store).into_iter().collect(),
+    }
 }

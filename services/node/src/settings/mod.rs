@@ -4,6 +4,7 @@
 //! with its place. It refuses to know what a part does with its section.
 
 mod cluster;
+mod edges;
 
 pub use cluster::{BusConfig, BusKind, ClientTls, Consistency, Cql, Internal, PeersConfig, StoreKind};
 
@@ -112,6 +113,12 @@ pub struct Flags {
 }
 
 impl Flags {
+    /// The flags of a command that needs to know a store and its keys, and nothing else.
+    #[must_use]
+    pub fn of_store(config: Option<PathBuf>, keys: Option<String>) -> Self {
+        Self { config, keys, ..Self::default() }
+    }
+
     /// No flags: settings come from the file that `P92_CONFIG` names, and from variables.
     #[must_use]
     pub fn of_environment() -> Self {
@@ -121,6 +128,11 @@ impl Flags {
     /// The same for a process that is one part of an installation.
     pub fn load_for(&self, role: Role) -> Result<Settings, Problems> {
         self.load()?.for_role(role)
+    }
+
+    /// The same for a process that runs everything.
+    pub fn load_for_whole(&self) -> Result<Settings, Problems> {
+        self.load()?.for_whole()
     }
 
     /// The settings in force, or everything that is wrong.
@@ -167,6 +179,11 @@ impl std::ops::Deref for Settings {
 }
 
 impl Settings {
+    /// Settings that a program gives as a whole, without a file or variables.
+    pub fn given(config: Config) -> Result<Self, Problems> {
+        Self::checked(Loaded { value: config, origins: std::collections::BTreeMap::new() })
+    }
+
     fn checked(loaded: Loaded<Config>) -> Result<Self, Problems> {
         let (mut problems, config) = (Vec::new(), &loaded.value);
         let url = public_url(&loaded).map_err(|problem| problems.push(problem));
@@ -180,6 +197,7 @@ impl Settings {
         if !(1..=1_024).contains(&config.store.shards) {
             problems.push(loaded.problem("store.shards", "must be between 1 and 1,024"));
         }
+        problems.extend(edges::problems(config).into_iter().map(|(key, text)| loaded.problem(key, text)));
         match url {
             Ok(url) if problems.is_empty() => Ok(Self { loaded, url }),
             _ => Err(Problems(problems)),
@@ -189,10 +207,26 @@ impl Settings {
     /// What one part of an installation needs is there, or everything that is not.
     fn for_role(self, role: Role) -> Result<Self, Problems> {
         let missing = cluster::problems_of(&self.loaded.value, role);
+        self.lacking(missing)
+    }
+
+    /// What a process that runs everything needs is there, or everything that is not.
+    fn for_whole(self) -> Result<Self, Problems> {
+        let missing = cluster::problems_of_whole(&self.loaded.value);
+        self.lacking(missing)
+    }
+
+    fn lacking(self, missing: Vec<(&'static str, String)>) -> Result<Self, Problems> {
         if missing.is_empty() {
             return Ok(self);
         }
         Err(Problems(missing.into_iter().map(|(key, text)| self.loaded.problem(key, text)).collect()))
+    }
+
+    /// Whether a setting was set, and is no default.
+    #[must_use]
+    pub fn is_set(&self, path: &str) -> bool {
+        self.loaded.origins.contains_key(path)
     }
 
     /// How people reach the first server, if that was said; as it is written into ids, without a slash at its end.

@@ -11,4 +11,5 @@ mod ending;
 mod operators;
 mod running;
 mod settings;
+mod sharing;
 mod traces;

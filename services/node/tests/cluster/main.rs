@@ -9,8 +9,11 @@
     clippy::string_slice
 )]
 
+mod ground;
 mod moves;
 mod posts;
 mod public;
+#[cfg(feature = "cql-tests")]
+mod real;
 mod shared;
 mod world;

@@ -46,7 +46,7 @@ fn rand_name() -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replica_that_stops_costs_no_command() {
-    let mut all = Installation::new();
+    let mut all = Installation::new().await;
     let ([one, other], _identity, authors) = two_of_posting(&mut all).await;
     let all = Arc::new(all);
     let (stopped, way) = (Arc::new(AtomicBool::new(false)), other.transport());
@@ -80,7 +80,7 @@ async fn a_replica_that_stops_costs_no_command() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replica_that_vanishes_is_waited_for_and_then_replaced() {
-    let mut all = Installation::new();
+    let mut all = Installation::new().await;
     let ([one, other], _identity, authors) = two_of_posting(&mut all).await;
     let before = all.publish(other.transport(), authors[0], "before").await.unwrap().0;
     one.kill();
@@ -92,7 +92,7 @@ async fn a_replica_that_vanishes_is_waited_for_and_then_replaced() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_ends_with_an_account_ends_in_shards_of_every_replica() {
-    let mut all = Installation::new();
+    let mut all = Installation::new().await;
     let ([one, other], identity, authors) = two_of_posting(&mut all).await;
     // Each replica holds a post that the other's author likes.
     let mut posts = Vec::new();
@@ -137,7 +137,7 @@ async fn watch(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_watch_goes_on_through_a_move_without_gap_or_double() {
-    let mut all = Installation::new();
+    let mut all = Installation::new().await;
     let identity = all.start(Role::Identity).await;
     all.found_at(&[&identity]);
     let posting = all.start(Role::Posting).await;

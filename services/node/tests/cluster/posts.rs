@@ -7,7 +7,7 @@ use p92_proto::timelines::v1::TimelineSource;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_post_comes_home_through_six_processes() {
-    let mut all = Installation::new();
+    let mut all = Installation::new().await;
     let identity = all.start(Role::Identity).await;
     all.found_at(&[&identity]);
     let posting = all.start(Role::Posting).await;
@@ -35,7 +35,7 @@ async fn a_post_comes_home_through_six_processes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_command_may_go_to_either_replica_and_every_read_shows_it() {
-    let mut all = Installation::new();
+    let mut all = Installation::new().await;
     let identity = [all.start(Role::Identity).await, all.start(Role::Identity).await];
     spread(&identity.each_ref()).await;
     all.found_at(&identity.each_ref());

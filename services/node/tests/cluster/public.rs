@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn internal_services_cannot_be_called_through_the_public_listener() {
-    let mut all = Installation::new();
+    let mut all = Installation::new().await;
     let identity = all.start(Role::Identity).await;
     all.found_at(&[&identity]);
     let posting = all.start(Role::Posting).await;

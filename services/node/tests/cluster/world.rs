@@ -1,12 +1,11 @@
 //! An installation of several processes in one test: each replica has a runtime, a platform and an internal listener of
 //! its own, and shares nothing with the others but the store and the bus.
 
-use crate::shared::Shared;
+use crate::ground::Ground;
+use p92_chassis::Transport;
 use p92_chassis::transport::Network;
-use p92_chassis::{SystemClock, SystemRandom, Transport};
-use p92_eventlog::platform::Parts;
-use p92_eventlog::{KeyFile, Keyring, LocalBus, Platform, Runtime};
-use p92_kernel::{Clock, Id, Random, Service, Shard, ShardCount};
+use p92_eventlog::{NatsBus, Platform, Runtime};
+use p92_kernel::{Id, Service, Shard};
 use p92_node::role::Role;
 use p92_node::serve::internal;
 use p92_node::settings::Config;
@@ -20,25 +19,25 @@ use p92_proto::posting::v1 as posting;
 use p92_proto::posting::v1::post_service_client::PostServiceClient;
 use p92_proto::timelines::v1 as timelines;
 use p92_proto::timelines::v1::timeline_service_client::TimelineServiceClient;
-use p92_storage::{Embedded, EmbeddedConfig, Engine};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-pub const SHARDS: u16 = 16;
+pub use crate::ground::SHARDS;
 
 /// Far longer than anything takes; a test that waits so long has failed.
 pub async fn within<F: Future>(work: F) -> F::Output {
-    tokio::time::timeout(Duration::from_secs(60), work).await.expect("it takes too long")
+    tokio::time::timeout(Duration::from_secs(if cfg!(feature = "cql-tests") { 240 } else { 60 }), work)
+        .await
+        .expect("it takes too long")
 }
 
 /// What all processes share.
 pub struct Installation {
     dir: tempfile::TempDir,
-    store: Arc<Embedded>,
-    bus: Arc<LocalBus>,
+    ground: Ground,
     /// Where each service is reached. Replicas are found by whoever starts later.
     config: Config,
     keys: AtomicU64,
@@ -50,6 +49,7 @@ pub struct Replica {
     pub role: Role,
     pub address: String,
     pub platform: Arc<Platform>,
+    bus: Option<Arc<NatsBus>>,
     pub runtime: Arc<Runtime>,
     stop: CancellationToken,
     listening: Option<tokio::task::JoinHandle<()>>,
@@ -57,52 +57,40 @@ pub struct Replica {
 }
 
 impl Installation {
-    pub fn new() -> Self {
+    pub async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let mut config = EmbeddedConfig::at(dir.path().join("data"));
-        config.shards = ShardCount::new(SHARDS).unwrap();
-        let store = Embedded::open(config).unwrap();
-        let bus = Arc::new(LocalBus::new(store.shards()));
-        let keys = dir.path().join("keys");
-        KeyFile::open(&keys, store.installation(), true, SystemClock::default().now(), &SystemRandom)
-            .unwrap();
+        let ground = Ground::fresh(dir.path()).await;
         let mut config = Config::default();
         // Passwords are no matter here.
         config.identity.hashing.memory_kib = 64;
         config.identity.hashing.passes = 1;
-        Self { dir, store, bus, config, keys: AtomicU64::new(0), server: 0 }
-    }
-
-    fn parts(&self) -> Parts {
-        let random: Arc<dyn Random> = Arc::new(SystemRandom);
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
-        let path = self.dir.path().join("keys");
-        let file = KeyFile::open(&path, self.store.installation(), false, clock.now(), &*random).unwrap();
-        let engine: Arc<dyn Engine> = Arc::new(Shared(Arc::clone(&self.store)));
-        let keyring = Arc::new(Keyring::new(Arc::clone(&engine), Arc::clone(&random), file));
-        let (bus, shards) = (Arc::clone(&self.bus) as _, self.store.shards());
-        Parts { engine, bus, clock, random, keyring, shards }
+        Self { dir, ground, config, keys: AtomicU64::new(0), server: 0 }
     }
 
     /// Starts a process, on a runtime of its own, so that it can vanish as a whole.
     pub async fn start(&self, role: Role) -> Replica {
-        let (parts, config) = (self.parts(), self.config.clone());
+        let (ground, dir, config) = (self.ground.clone(), self.dir.path().to_owned(), self.config.clone());
         let process =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let stop = CancellationToken::new();
         let ended = stop.clone();
-        let started = process.spawn(async move {
-            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let address = listener.local_addr().unwrap().to_string();
-            let platform = Platform::start_at(parts, address.clone());
-            let ways = Ways::of(role, &config, None).unwrap();
-            let one = start_one(role, &platform, &config, &ways).await.unwrap();
-            let listening = tokio::spawn(internal(listener, one.routes, ways.others, None, ended));
-            (address, platform, one.runtime, listening)
+        // Driven from outside the runtimes of tests, since a start as the binary has it is bound to one thread.
+        let started = tokio::task::spawn_blocking(move || {
+            let begin = async move {
+                let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+                let address = listener.local_addr().unwrap().to_string();
+                let (parts, bus) = ground.open(&dir, (&config, role.name())).await;
+                let platform = Platform::start_at(parts, address.clone());
+                let ways = Ways::of(role, &config, None).unwrap();
+                let one = start_one(role, &platform, &config, &ways).await.unwrap();
+                let listening = tokio::spawn(internal(listener, one.routes, ways.others, None, ended));
+                (address, platform, bus, one.runtime, listening)
+            };
+            (process.block_on(begin), process)
         });
-        let (address, platform, runtime, listening) = started.await.unwrap();
+        let ((address, platform, bus, runtime, listening), process) = started.await.unwrap();
         let (listening, process) = (Some(listening), Some(process));
-        Replica { role, address, platform, runtime, stop, listening, process }
+        Replica { role, address, platform, bus, runtime, stop, listening, process }
     }
 
     /// Where whoever starts from now on finds a service.
@@ -210,7 +198,7 @@ impl Replica {
 
     /// Stops as a process does that gets SIGTERM: hands over while it passes on, then stops listening, then leaves.
     pub async fn stop(mut self) {
-        let (platform, stop) = (Arc::clone(&self.platform), self.stop.clone());
+        let (platform, bus, stop) = (Arc::clone(&self.platform), self.bus.take(), self.stop.clone());
         let (process, listening) = (self.process.take().unwrap(), self.listening.take().unwrap());
         let left = process.spawn(async move {
             platform.membership.retire().await.unwrap();
@@ -218,6 +206,9 @@ impl Replica {
             // Whatever is under way is answered first.
             listening.await.unwrap();
             platform.stop().await;
+            if let Some(bus) = bus {
+                bus.stop(Duration::from_secs(2)).await;
+            }
         });
         within(left).await.unwrap();
         process.shutdown_background();

@@ -35,6 +35,8 @@ pub enum Needed {
     ToStart,
     /// All the time.
     ToServe,
+    /// Never: it serves without, less well. Told all the same, for whoever looks.
+    ToServeWell,
 }
 
 /// One condition as it stands.
@@ -74,7 +76,7 @@ impl Conditions {
     }
 
     fn ready(&self) -> bool {
-        self.started && self.states.values().all(|state| state.met || state.needed == Needed::ToStart)
+        self.started && self.states.values().all(|state| state.met || state.needed != Needed::ToServe)
     }
 }
 
@@ -324,6 +326,19 @@ mod tests {
         assert_eq!(report.conditions[1].reason, "5000 events behind");
         lag.met();
         assert!(health.ready());
+    }
+
+    #[test]
+    fn what_only_serves_it_well_keeps_nobody_away() {
+        let (health, _) = health();
+        let (store, bus) =
+            (health.condition("store", Needed::ToServe), health.condition("bus", Needed::ToServeWell));
+        health.complete();
+        bus.unmet("nobody answers there");
+        assert!(health.started() && !health.ready());
+        store.met();
+        assert!(health.ready());
+        assert_eq!(health.report().conditions[1].reason, "nobody answers there");
     }
 
     #[test]

@@ -92,8 +92,11 @@ pub struct Telemetry {
 /// Sets up logs, traces, metrics and the panic hook of this process, once, in a runtime.
 pub fn init(config: &TelemetryConfig, process: &Process) -> Result<Telemetry, TelemetryError> {
     // Libraries say at `info` what they begin and end; whoever wants to know asks for it.
-    let filter = EnvFilter::try_new(format!("opentelemetry=warn,fjall=warn,lsm_tree=warn,{}", config.log))
-        .map_err(|error| TelemetryError::Filter(config.log.clone(), error))?;
+    let filter = EnvFilter::try_new(format!(
+        "opentelemetry=warn,fjall=warn,lsm_tree=warn,scylla=warn,async_nats=warn,{}",
+        config.log
+    ))
+    .map_err(|error| TelemetryError::Filter(config.log.clone(), error))?;
     let resource = Resource::builder()
         .with_service_name(process.service.clone())
         .with_attribute(KeyValue::new("service.version", process.version))

@@ -28,4 +28,9 @@ pub trait Bus: Send + Sync + std::fmt::Debug + 'static {
     /// The store was asked for the head of that log, and said this. A bus that can fall silent without being told holds
     /// it against what it has delivered; it has no other way to know that there was something to deliver.
     fn head_stands(&self, _log: LogKey, _head: Seq) {}
+
+    /// Whether hints travel to other processes now; nothing if there is no way for them to go.
+    fn between(&self) -> Option<nats::BusState> {
+        None
+    }
 }

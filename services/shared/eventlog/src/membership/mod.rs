@@ -158,7 +158,9 @@ impl Membership {
         }
     }
 
-    /// From now on this member wants slots of that service; answers when it has looked for them once.
+    /// From now on this member wants slots of that service; answers when it has looked for them once. Where members share
+    /// a store, one that does not answer for a moment ends no start: all of them look at once then, and every beat looks
+    /// again.
     pub async fn join(&self, service: Service) -> Result<(), StoreError> {
         {
             let mut services = self.services.lock();
@@ -166,7 +168,13 @@ impl Membership {
                 services.push(service);
             }
         }
-        self.step().await
+        match self.step().await {
+            Err(error @ StoreError::Unavailable { .. }) if !self.engine.capabilities().exclusive => {
+                tracing::warn!(%service, %error, "slots could not be looked for yet; the next beat does it again");
+                Ok(())
+            }
+            stepped => stepped,
+        }
     }
 
     /// Gives slots back for a while, since this build cannot read what comes next there. Whoever can may take them; if

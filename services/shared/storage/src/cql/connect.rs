@@ -15,6 +15,7 @@ use scylla::client::session_builder::SessionBuilder;
 use scylla::policies::load_balancing::DefaultPolicy;
 use scylla::policies::retry::{DefaultRetryPolicy, FallthroughRetryPolicy, RetryPolicy};
 use scylla::statement::{Consistency as Level, SerialConsistency};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -104,11 +105,29 @@ pub async fn connect(config: &CqlConfig) -> Result<Connection, StoreError> {
         builder = builder.tls_context(Some(tls::client(tls)?));
     }
     let session = builder.build().await.map_err(|error| outcome::connect(&config.nodes, &error))?;
+    if let Some(datacenter) = &config.datacenter {
+        refuse_unknown(datacenter, &session)?;
+    }
     Ok(Connection {
         session,
         repeatable,
         conditional: profile(config, once(), SerialConsistency::Serial, timeout),
         log: profile(config, once(), serial, timeout),
         slow: profile(config, once(), SerialConsistency::Serial, SLOW),
+    })
+}
+
+/// Nobody is ever asked in a datacenter that is not there, and no statement says why.
+fn refuse_unknown(datacenter: &str, session: &Session) -> Result<(), StoreError> {
+    let state = session.get_cluster_state();
+    let nodes = state.get_nodes_info().iter();
+    let there: BTreeSet<&str> = nodes.filter_map(|node| node.datacenter.as_deref()).collect();
+    // A node that does not tell is no proof.
+    if there.is_empty() || there.contains(datacenter) {
+        return Ok(());
+    }
+    Err(StoreError::Refused {
+        problem: format!("the store has no datacenter {datacenter:?}"),
+        advice: format!("name the one whose nodes are near: {}", Vec::from_iter(there).join(", ")),
     })
 }

@@ -35,8 +35,12 @@ fn text(text: &str) -> CqlValue {
 }
 
 impl Lease {
-    /// Waits until the lease is free or its holder silent, and takes it.
-    pub async fn take(connection: &Arc<Connection>, config: &CqlConfig) -> Result<Self, StoreError> {
+    /// Waits until the lease is free or its holder silent, and takes it. Says once that it waits.
+    pub async fn take(
+        connection: &Arc<Connection>,
+        config: &CqlConfig,
+        waits: &(dyn Fn() + Send + Sync),
+    ) -> Result<Self, StoreError> {
         let keyspace = &config.keyspace;
         let holder = notes::random_id()?;
         let insert = format!(
@@ -63,6 +67,9 @@ impl Lease {
                     // An attempt of ours of which no answer came.
                     if stands.0 == holder {
                         break;
+                    }
+                    if seen.is_none() {
+                        waits();
                     }
                     if seen.as_ref().is_none_or(|(before, _)| *before != stands) {
                         seen = Some((stands, Instant::now()));

@@ -43,19 +43,45 @@ pub struct Migrated {
     pub from: u64,
 }
 
+/// What a migration is about to do, for whoever watches it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress<'a> {
+    /// Another runner has the lease, and this one waits for it.
+    Waits,
+    /// Makes the keyspace, with so many copies of each row.
+    MakesKeyspace { copies: u8 },
+    /// Makes the table, which is the `at`th of `of`.
+    Makes { table: &'a str, at: usize, of: usize },
+    /// Drops the table.
+    Drops { table: &'a str },
+}
+
+/// Told of each step before it is done.
+pub type Watch<'a> = &'a (dyn Fn(Progress<'_>) + Send + Sync);
+
 /// Brings the schema to this build's version. To run it again, or twice at once, changes nothing more.
 pub async fn migrate(
     config: &CqlConfig,
     tables: &[&'static Table],
     step: Step,
 ) -> Result<Migrated, StoreError> {
+    migrate_watched(config, tables, step, &|_| {}).await
+}
+
+/// The same, telling of each step.
+pub async fn migrate_watched(
+    config: &CqlConfig,
+    tables: &[&'static Table],
+    step: Step,
+    watch: Watch<'_>,
+) -> Result<Migrated, StoreError> {
     let wanted = place::physical(tables)?;
     let connection = Arc::new(connect(config).await?);
     let scylla = is_scylla(&connection).await?;
-    make_keyspace(&connection, config, scylla).await?;
+    make_keyspace(&connection, config, scylla, watch).await?;
     ddl(&connection, place::create_meta(&config.keyspace, !scylla)).await?;
-    let lease = Lease::take(&connection, config).await?;
-    let done = under_lease(&connection, config, &wanted, step, &lease).await;
+    let lease = Lease::take(&connection, config, &|| watch(Progress::Waits)).await?;
+    let done = under_lease(&connection, config, (&wanted, step), &lease, watch).await;
     lease.give_back().await;
     done
 }
@@ -63,9 +89,9 @@ pub async fn migrate(
 async fn under_lease(
     connection: &Connection,
     config: &CqlConfig,
-    wanted: &[Physical],
-    step: Step,
+    (wanted, step): (&[Physical], Step),
     lease: &Lease,
+    watch: Watch<'_>,
 ) -> Result<Migrated, StoreError> {
     let keyspace = &config.keyspace;
     let mut done =
@@ -82,8 +108,11 @@ async fn under_lease(
         .iter()
         .map(|table| (table.name.as_str(), place::create(keyspace, table)))
         .chain([(LOG, place::create_log(keyspace))]);
-    for (name, line) in lines.filter(|(name, _)| !stands(name)) {
+    let missing: Vec<_> = lines.filter(|(name, _)| !stands(name)).collect();
+    let of = missing.len();
+    for (at, (name, line)) in missing.into_iter().enumerate() {
         lease.check()?;
+        watch(Progress::Makes { table: name, at: at + 1, of });
         ddl(connection, line).await?;
         done.made.push(name.to_owned());
     }
@@ -93,6 +122,7 @@ async fn under_lease(
         }
         if step == Step::Contract && comment == VIEW_COMMENT {
             lease.check()?;
+            watch(Progress::Drops { table: name });
             ddl(connection, format!("DROP TABLE IF EXISTS {keyspace}.{name}")).await?;
             done.dropped.push(name.clone());
         } else {
@@ -129,7 +159,12 @@ async fn set_version(connection: &Connection, keyspace: &str, from: u64) -> Resu
     Ok(())
 }
 
-async fn make_keyspace(connection: &Connection, config: &CqlConfig, scylla: bool) -> Result<(), StoreError> {
+async fn make_keyspace(
+    connection: &Connection,
+    config: &CqlConfig,
+    scylla: bool,
+    watch: Watch<'_>,
+) -> Result<(), StoreError> {
     let text = "SELECT keyspace_name FROM system_schema.keyspaces WHERE keyspace_name = ?";
     let keyspace = &config.keyspace;
     let found = notes::rows::<(String,)>(connection, text, vec![CqlValue::Text(keyspace.clone())]).await?;
@@ -146,6 +181,8 @@ async fn make_keyspace(connection: &Connection, config: &CqlConfig, scylla: bool
             advice: "make the keyspace by hand".to_owned(),
         });
     }
+    enough_nodes(connection, config, &datacenter)?;
+    watch(Progress::MakesKeyspace { copies: config.replication });
     // Conditional writes on tablets need ScyllaDB 2025.4 or later; without them every version behaves alike.
     let tablets = if scylla { " AND tablets = {'enabled': false}" } else { "" };
     let line = format!(
@@ -154,6 +191,25 @@ async fn make_keyspace(connection: &Connection, config: &CqlConfig, scylla: bool
         config.replication
     );
     ddl(connection, line).await
+}
+
+/// A keyspace that wants more copies than there are nodes takes no write, and says so to nobody. Nodes that are about to
+/// come are waited for by whoever repeats the migration.
+fn enough_nodes(connection: &Connection, config: &CqlConfig, datacenter: &str) -> Result<(), StoreError> {
+    let state = connection.session.get_cluster_state();
+    let nodes = state.get_nodes_info();
+    let there = nodes.iter().filter(|node| node.datacenter.as_deref() == Some(datacenter)).count();
+    if there >= usize::from(config.replication) {
+        return Ok(());
+    }
+    Err(StoreError::Unavailable {
+        reason: format!(
+            "each row shall have {} copies, and the datacenter {datacenter} has {there} nodes; \
+             start more of them, or ask for fewer copies",
+            config.replication
+        ),
+        outcome: Outcome::NoEffect,
+    })
 }
 
 async fn local_datacenter(connection: &Connection) -> Result<String, StoreError> {

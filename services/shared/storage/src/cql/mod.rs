@@ -33,8 +33,8 @@ mod writes;
 
 pub use config::{Consistency, CqlConfig, CqlTls, CqlUser, LogSerial};
 pub use counters::Appends;
-pub use migrate::{Migrated, SCHEMA, Step, migrate};
-pub use place::{Physical, physical};
+pub use migrate::{Migrated, Progress, SCHEMA, Step, Watch, migrate, migrate_watched};
+pub use place::{Physical, is_name, physical};
 
 use crate::engine::{
     Append, Capabilities, Conditional, Engine, LogKey, LogRow, Page, ProjectedBatch, Projection, Row, RowKey,
@@ -91,17 +91,8 @@ impl CqlEngine {
     /// Opens a store for these tables. Refuses while its schema is older than this build's or lacks a table; one that is
     /// newer is used as it is, since versions expand before they contract.
     pub async fn open(config: &CqlConfig, tables: &[&'static Table]) -> Result<Arc<Self>, OpenError> {
-        let wanted = place::physical(tables)?;
-        let connection = connect::connect(config).await?;
+        let connection = connect_to_schema(config, tables).await?;
         let keyspace = config.keyspace.clone();
-        let standing = notes::tables(&connection, &keyspace).await?;
-        let stands = |name: &str| standing.iter().any(|(standing, _)| standing == name);
-        let version = if stands(META) { notes::schema_version(&connection, &keyspace).await? } else { 0 };
-        let names = wanted.into_iter().map(|table| table.name).chain([LOG.to_owned(), META.to_owned()]);
-        let missing: Vec<String> = names.filter(|name| !stands(name)).collect();
-        if version < SCHEMA || !missing.is_empty() {
-            return Err(OpenError::SchemaBehind { stands: version, wanted: SCHEMA, missing });
-        }
         let (marker, fresh) = notes::marker(&connection, &keyspace, config.shards).await?;
         Ok(Arc::new(Self {
             catalogue: Catalogue::of_tables(&keyspace, tables),
@@ -113,6 +104,17 @@ impl CqlEngine {
             ticker: Ticker::default(),
             counters: Counters::default(),
         }))
+    }
+
+    /// Whether these tables could be served, and the id and number of shards of the installation if it was opened before.
+    /// It changes nothing.
+    pub async fn look(
+        config: &CqlConfig,
+        tables: &[&'static Table],
+    ) -> Result<Option<(String, ShardCount)>, OpenError> {
+        let connection = connect_to_schema(config, tables).await?;
+        let marker = notes::standing(&connection, &config.keyspace).await?;
+        Ok(marker.map(|marker| (marker.installation, marker.shards)))
     }
 
     /// The id that the store was given at first start.
@@ -142,6 +144,22 @@ impl CqlEngine {
     async fn statement(&self, table: TableRef, verb: Verb) -> Result<&PreparedStatement, StoreError> {
         self.catalogue.of(table)?.of(&self.connection, verb).await
     }
+}
+
+/// A connection to a store whose schema is there.
+async fn connect_to_schema(config: &CqlConfig, tables: &[&'static Table]) -> Result<Connection, OpenError> {
+    let wanted = place::physical(tables)?;
+    let connection = connect::connect(config).await?;
+    let keyspace = &config.keyspace;
+    let standing = notes::tables(&connection, keyspace).await?;
+    let stands = |name: &str| standing.iter().any(|(standing, _)| standing == name);
+    let version = if stands(META) { notes::schema_version(&connection, keyspace).await? } else { 0 };
+    let names = wanted.into_iter().map(|table| table.name).chain([LOG.to_owned(), META.to_owned()]);
+    let missing: Vec<String> = names.filter(|name| !stands(name)).collect();
+    if version < SCHEMA || !missing.is_empty() {
+        return Err(OpenError::SchemaBehind { stands: version, wanted: SCHEMA, missing });
+    }
+    Ok(connection)
 }
 
 #[async_trait]

@@ -60,13 +60,22 @@ pub async fn marker(
         }
     };
     let fresh = stands == text;
+    Ok((parse(&stands)?, fresh))
+}
+
+/// The marker, if there is one.
+pub async fn standing(connection: &Connection, keyspace: &str) -> Result<Option<Marker>, StoreError> {
+    value(connection, keyspace, "installation").await?.as_deref().map(parse).transpose()
+}
+
+fn parse(stands: &str) -> Result<Marker, StoreError> {
     let damaged = || StoreError::Damaged(format!("the installation's marker {stands:?}"));
     let (installation, count) = stands.split_once(' ').ok_or_else(damaged)?;
     let shards = count.parse().ok().and_then(ShardCount::new).ok_or_else(damaged)?;
     if installation.len() != 32 {
         return Err(damaged());
     }
-    Ok((Marker { installation: installation.to_owned(), shards }, fresh))
+    Ok(Marker { installation: installation.to_owned(), shards })
 }
 
 /// A note.

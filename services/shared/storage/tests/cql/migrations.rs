@@ -3,7 +3,7 @@
 use crate::scene;
 use p92_kernel::ShardCount;
 use p92_storage::conformance::{STATE, STREAMS, TABLES, VIEW, VIEW_MORE};
-use p92_storage::cql::{OpenError, SCHEMA, Step, migrate};
+use p92_storage::cql::{OpenError, Progress, SCHEMA, Step, migrate, migrate_watched};
 use p92_storage::{CqlConfig, CqlEngine, Engine, RowKey, StoreError, Write};
 use std::time::{Duration, Instant};
 
@@ -45,6 +45,60 @@ async fn a_store_is_opened_when_its_schema_is_there() {
     assert_eq!((done.from, done.made.len()), (SCHEMA + 1, 0));
     assert!(matches!(migrate(&config, &TABLES, Step::Contract).await, Err(StoreError::Refused { .. })));
     scene::drop_keyspace(&config).await;
+}
+
+/// Each step is told before it is taken, and a second run takes none.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_watches_hears_of_each_step() {
+    let config = scene::config("watched");
+    let told = std::sync::Mutex::new(Vec::new());
+    let watch = |step: Progress<'_>| told.lock().unwrap().push(format!("{step:?}"));
+    migrate_watched(&config, &[&STATE, &STREAMS], Step::Expand, &watch).await.unwrap();
+    let steps = std::mem::take(&mut *told.lock().unwrap());
+    assert_eq!(steps[0], "MakesKeyspace { copies: 1 }");
+    assert!(steps[1].ends_with("at: 1, of: 3 }") && steps[3].ends_with("at: 3, of: 3 }"), "{steps:?}");
+    migrate_watched(&config, &[&STATE, &STREAMS], Step::Expand, &watch).await.unwrap();
+    assert_eq!(*told.lock().unwrap(), Vec::<String>::new());
+    scene::drop_keyspace(&config).await;
+}
+
+/// A look gives the store nothing; the first opening gives it an id and its shards, and a look then tells them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_look_changes_nothing() {
+    let config = scene::config("look");
+    assert!(matches!(CqlEngine::look(&config, &TABLES).await, Err(OpenError::SchemaBehind { .. })));
+    migrate(&config, &TABLES, Step::Expand).await.unwrap();
+    assert_eq!(CqlEngine::look(&config, &TABLES).await.unwrap(), None);
+    let store = CqlEngine::open(&config, &TABLES).await.unwrap();
+    assert!(store.is_fresh(), "the look made nothing");
+    let seen = CqlEngine::look(&config, &TABLES).await.unwrap();
+    assert_eq!(seen, Some((store.installation().to_owned(), store.shards())));
+    scene::drop_keyspace(&config).await;
+}
+
+/// A keyspace of more copies than nodes would take no write, and a datacenter that is not there has nobody to ask.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_could_never_be_written_is_not_made() {
+    let mut config = scene::config("copies");
+    config.replication = 200;
+    match migrate(&config, &TABLES, Step::Expand).await {
+        Err(StoreError::Unavailable { reason, .. }) => assert!(reason.contains("200 copies"), "{reason}"),
+        other => panic!("not waited for: {other:?}"),
+    }
+    config.datacenter = Some("nowhere".to_owned());
+    for refused in [
+        migrate(&config, &TABLES, Step::Expand).await.unwrap_err(),
+        match CqlEngine::open(&config, &TABLES).await {
+            Err(OpenError::Store(error)) => error,
+            other => panic!("opened: {other:?}"),
+        },
+    ] {
+        assert!(matches!(&refused, StoreError::Refused { .. }), "{refused:?}");
+        assert!(refused.to_string().contains("datacenter1"), "{refused}");
+    }
+    config.datacenter = None;
+    let (stands, _) = behind(CqlEngine::open(&config, &TABLES).await);
+    assert_eq!(stands, 0, "no keyspace was made");
 }
 
 /// Two at once in an empty store: each table is made by one of them, and both end well. A third finds nothing to do.

@@ -173,6 +173,7 @@ impl NatsBus {
         self.inner.closing.cancel();
         self.publishing.close();
         let flushed = tokio::time::timeout_at(until, self.publishing.wait()).await.is_ok();
+        self.inner.state.ends();
         self.inner.stopping.cancel();
         self.inner.tasks.close();
         // A consumer that cannot be deleted now is forgotten by the server.
@@ -198,6 +199,10 @@ impl Bus for NatsBus {
 
     fn head_stands(&self, log: LogKey, head: Seq) {
         self.inner.stands.head(log, head);
+    }
+
+    fn between(&self) -> Option<BusState> {
+        Some(self.state().borrow().clone())
     }
 }
 

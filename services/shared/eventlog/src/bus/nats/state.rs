@@ -5,6 +5,7 @@ use p92_kernel::Service;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::watch;
 
 /// Whether hints travel. Nothing is lost while they do not: readers read the log.
@@ -47,6 +48,7 @@ pub(super) struct State {
     seen: Mutex<Seen>,
     link: watch::Sender<Link>,
     told: watch::Sender<BusState>,
+    ending: AtomicBool,
 }
 
 impl State {
@@ -57,7 +59,13 @@ impl State {
             seen: Mutex::default(),
             link: watch::Sender::new(None),
             told: watch::Sender::new(first),
+            ending: AtomicBool::new(false),
         }
+    }
+
+    /// From now on a connection that closes is no loss.
+    pub(super) fn ends(&self) {
+        self.ending.store(true, Ordering::Relaxed);
     }
 
     /// Which connection it is on, and every change.
@@ -117,7 +125,8 @@ impl State {
         let now = self.words();
         self.told.send_if_modified(|told| {
             let changed = *told != now;
-            if changed && let BusState::Waiting(words) = &now {
+            let lost = changed && !self.ending.load(Ordering::Relaxed);
+            if lost && let BusState::Waiting(words) = &now {
                 tracing::warn!(waiting_for = %words, "the bus does not carry hints; readers read the log");
             }
             *told = now;
@@ -128,7 +137,9 @@ impl State {
     fn words(&self) -> BusState {
         let seen = self.seen.lock();
         if self.link.borrow().is_none() {
-            let problem = seen.login.as_ref().or(seen.refused.as_ref()).map_or("no answer", String::as_str);
+            // As it is told before anything has happened, so that a start is not told as a loss.
+            let silent = if seen.connections == 0 { "no answer yet" } else { "no answer" };
+            let problem = seen.login.as_ref().or(seen.refused.as_ref()).map_or(silent, String::as_str);
             return BusState::Waiting(format!("NATS at {}: {problem}", self.servers));
         }
         let Some((service, problem)) = seen.streams.first_key_value() else { return BusState::Connected };

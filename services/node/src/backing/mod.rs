@@ -1,12 +1,24 @@
 //! The store and the bus under everything: opened here, and known elsewhere by their ports alone.
 //!
 //! What another engine or bus brings is one arm of a `match`. It refuses to know which services run over it.
+//!
+//! | room | noun |
+//! |---|---|
+//! | `cql` | the store that processes share, and its schema |
+//! | `nats` | the bus between processes |
+//! | `waiting` | how a start waits for a store that is not there yet |
+
+pub mod cql;
+mod nats;
+mod waiting;
+
+pub use waiting::{NotYet, Waiting};
 
 use crate::settings::{BusKind, Settings, Store, StoreKind};
 use anyhow::{Context as _, bail};
 use p92_chassis::{SystemClock, SystemRandom};
 use p92_eventlog::platform::Parts;
-use p92_eventlog::{Bus, KeyFile, Keyring, LocalBus, tables};
+use p92_eventlog::{Bus, KeyFile, Keyring, LocalBus, NatsBus, tables};
 use p92_kernel::{Clock, Random, Service, ShardCount};
 use p92_storage::{Embedded, EmbeddedConfig, Engine};
 use std::path::Path;
@@ -30,13 +42,15 @@ impl std::fmt::Debug for OpenStore {
     }
 }
 
-/// Opens the store that the settings name. An error is for the operator: waiting would not help.
-pub async fn open_store(settings: &Settings, data: &Path) -> anyhow::Result<OpenStore> {
+/// Opens the store that the settings name. One that is shared may be waited for; an error is for the operator.
+pub async fn open_store(
+    settings: &Settings,
+    data: &Path,
+    waiting: &Waiting<'_>,
+) -> anyhow::Result<OpenStore> {
     match settings.store.kind {
         StoreKind::Embedded => embedded(&settings.store, data),
-        StoreKind::Cql => {
-            bail!("this build has no engine for `store.kind = cql`; the embedded store is what it can open")
-        }
+        StoreKind::Cql => cql::open(settings, waiting).await,
     }
 }
 
@@ -56,28 +70,49 @@ fn embedded(settings: &Store, data: &Path) -> anyhow::Result<OpenStore> {
     })
 }
 
-/// Opens the bus that the settings name.
-pub async fn open_bus(settings: &Settings, shards: ShardCount) -> anyhow::Result<Arc<dyn Bus>> {
+/// An open bus.
+#[derive(Clone, Debug)]
+pub struct OpenBus {
+    pub bus: Arc<dyn Bus>,
+    /// The same, if it is one between processes: it has a state, and an end of its own.
+    pub between: Option<Arc<NatsBus>>,
+}
+
+/// Opens the bus that the settings name, for a process of this name. One between processes need not be there.
+pub async fn open_bus(settings: &Settings, name: &str, shards: ShardCount) -> anyhow::Result<OpenBus> {
     match settings.bus.kind {
-        BusKind::Local => Ok(Arc::new(LocalBus::new(shards))),
+        BusKind::Local => Ok(OpenBus { bus: Arc::new(LocalBus::new(shards)), between: None }),
         BusKind::Nats => {
-            bail!(
-                "this build has no client for `bus.kind = nats`; `local` is what it can open, and readers read the log"
-            )
+            let bus = nats::connect(&settings.bus, name, shards).await?;
+            Ok(OpenBus { bus: Arc::clone(&bus) as Arc<dyn Bus>, between: Some(bus) })
         }
     }
 }
 
-/// Everything under a platform: the store, its keys, the bus.
-pub async fn open_parts(settings: &Settings, data: &Path) -> anyhow::Result<(OpenStore, Parts)> {
-    let store = open_store(settings, data).await?;
+/// What is under a platform, open.
+#[derive(Debug)]
+pub struct Backing {
+    pub store: OpenStore,
+    pub parts: Parts,
+    pub bus: OpenBus,
+}
+
+/// Everything under the platform of a process of this name: the store, its keys, the bus.
+pub async fn open_all(
+    settings: &Settings,
+    data: &Path,
+    name: &str,
+    waiting: &Waiting<'_>,
+) -> anyhow::Result<Backing> {
+    let store = open_store(settings, data, waiting).await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let random: Arc<dyn Random> = Arc::new(SystemRandom);
     let file = open_keys(settings, data, &store, &*clock, &*random)?;
     let (engine, shards) = (Arc::clone(&store.engine), store.shards);
     let keyring = Arc::new(Keyring::new(Arc::clone(&engine), Arc::clone(&random), file));
-    let bus = open_bus(settings, shards).await?;
-    Ok((store, Parts { engine, bus, clock, random, keyring, shards }))
+    let bus = open_bus(settings, name, shards).await?;
+    let parts = Parts { engine, bus: Arc::clone(&bus.bus), clock, random, keyring, shards };
+    Ok(Backing { store, parts, bus })
 }
 
 /// The keys of the store. They are made with an embedded store that is fresh; where processes share a store, each reads

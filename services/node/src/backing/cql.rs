@@ -1,0 +1,123 @@
+//! The store that processes share: settings as the engine takes them, its schema, its opening.
+//!
+//! In: settings. Out: an open store, or in words what is waited for. It names every table of every service, because one
+//! keyspace serves all of them; it refuses to know what is in them.
+
+use super::OpenStore;
+use super::waiting::{NotYet, Waiting};
+use crate::settings::{Consistency, Settings};
+use anyhow::Context as _;
+use p92_kernel::ShardCount;
+use p92_storage::cql::{self, CqlTls, CqlUser, Migrated, OpenError, Step, Watch};
+use p92_storage::{CqlConfig, CqlEngine, Engine, StoreError, Table};
+use std::sync::Arc;
+
+/// Every table of the installation: those of services, and those that logs keep of themselves.
+#[must_use]
+pub fn tables() -> Vec<&'static Table> {
+    [
+        p92_identity::tables(),
+        p92_posting::tables::all().to_vec(),
+        p92_timelines::tables(),
+        p92_federation_delivery::tables::ALL.to_vec(),
+        p92_ranking::tables::ALL.to_vec(),
+        p92_eventlog::tables::all(),
+    ]
+    .concat()
+}
+
+/// The settings as the engine takes them.
+pub fn config(settings: &Settings) -> anyhow::Result<CqlConfig> {
+    let cql = &settings.store.cql;
+    let mut config = CqlConfig::at(&cql.contact_points);
+    config.keyspace.clone_from(&cql.keyspace);
+    config.datacenter.clone_from(&cql.datacenter);
+    config.replication = cql.replication;
+    config.shards = ShardCount::new(settings.store.shards).context("`store.shards` was checked")?;
+    config.consistency = match cql.consistency {
+        Consistency::LocalQuorum => cql::Consistency::LocalQuorum,
+        Consistency::Quorum => cql::Consistency::Quorum,
+    };
+    if let Some(name) = &cql.username {
+        let password = cql.password.as_ref().map(p92_chassis::Secret::current).transpose();
+        let password = password.context("the password of the store cannot be read again")?;
+        config.user = Some(CqlUser { name: name.clone(), password: password.unwrap_or_default() });
+    }
+    config.tls = cql.tls.authority_path.clone().map(|authority| CqlTls {
+        authority,
+        identity: cql.tls.own(),
+        server_name: cql.server_name.clone(),
+    });
+    Ok(config)
+}
+
+/// Opens the store, as soon as it is there with its schema.
+pub async fn open(settings: &Settings, waiting: &Waiting<'_>) -> anyhow::Result<OpenStore> {
+    let (config, tables) = (config(settings)?, tables());
+    let open = || async { CqlEngine::open(&config, &tables).await.map_err(|error| sort(error, &config)) };
+    let store = waiting.through(open).await?;
+    let (said, stands) = (settings.store.shards, store.shards().get());
+    if said != stands && settings.is_set("store.shards") {
+        anyhow::bail!(
+            "`store.shards` is {said}, and the store in the keyspace {} was given {stands} shards at its first start, for ever\n  what to do: set {stands}, or nothing; if it is the wrong store, look at `store.cql.keyspace` and `store.cql.contact_points`",
+            config.keyspace
+        );
+    }
+    Ok(OpenStore {
+        installation: store.installation().to_owned(),
+        shards: store.shards(),
+        fresh: store.is_fresh(),
+        engine: store as Arc<dyn Engine>,
+        // Its connections close with the last of its users.
+        close: Box::new(|| ()),
+    })
+}
+
+/// Whether the store could be served now, and whose it is: its installation and number of shards, if it was ever opened.
+/// It changes nothing.
+pub async fn look(settings: &Settings) -> anyhow::Result<Option<(String, ShardCount)>> {
+    let (config, tables) = (config(settings)?, tables());
+    let look = || async { CqlEngine::look(&config, &tables).await.map_err(|error| sort(error, &config)) };
+    Waiting::not().through(look).await
+}
+
+/// Brings the schema to what this build wants, as soon as the store can be asked.
+pub async fn migrate(
+    settings: &Settings,
+    step: Step,
+    waiting: &Waiting<'_>,
+    watch: Watch<'_>,
+) -> anyhow::Result<Migrated> {
+    let (config, tables) = (config(settings)?, tables());
+    let attempt = || async {
+        let done = cql::migrate_watched(&config, &tables, step, watch).await;
+        done.map_err(|error| sort(OpenError::Store(error), &config))
+    };
+    waiting.through(attempt).await
+}
+
+/// What is cured by waiting, and what only an operator cures.
+fn sort(error: OpenError, config: &CqlConfig) -> NotYet {
+    match error {
+        OpenError::SchemaBehind { stands: 0, .. } => NotYet::Later(format!(
+            "the keyspace {} at {} has no schema yet; `p92 migrate` makes it",
+            config.keyspace,
+            config.nodes.join(", ")
+        )),
+        OpenError::SchemaBehind { stands, wanted, missing } => {
+            let lacks = match missing.as_slice() {
+                [] => format!("has schema {stands}, and this build wants {wanted}"),
+                [one] => format!("lacks the table {one}"),
+                [first, rest @ ..] => format!("lacks {first} and {} more tables", rest.len()),
+            };
+            NotYet::Later(format!(
+                "the keyspace {} {lacks}; `p92 migrate` of this build mends it",
+                config.keyspace
+            ))
+        }
+        OpenError::Store(StoreError::Unavailable { reason, .. }) => {
+            NotYet::Later(format!("the store cannot be used yet: {reason}"))
+        }
+        OpenError::Store(error) => NotYet::Never(error.into()),
+    }
+}
