@@ -14,6 +14,7 @@
 //! | `committer` | the thread that merges waiting writes into one synced batch |
 //! | `batch` | the batch being built: conditions are checked against what stands and what the batch writes |
 //! | `space` | the guard that refuses writes before the disk does |
+//! | `workers` | the threads underneath, which give way to those who answer |
 //! | `metrics` | what the committer counts |
 
 mod batch;
@@ -26,6 +27,7 @@ mod metrics;
 mod open;
 mod reads;
 mod space;
+mod workers;
 
 pub use metrics::{COMMIT_BOUNDS_MICROS, Commits};
 pub use space::{FreeSpace, MIB};

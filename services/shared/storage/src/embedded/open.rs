@@ -11,12 +11,12 @@
 //! failed, pages count as clean though the disk does not have them. To serve them would acknowledge what a power cut can
 //! take back.
 
-use super::EmbeddedConfig;
 use super::heads::{self, Heads, Said};
 use super::journal::{self, Journal};
 use super::layout::{Spaces, means_damage};
 use super::marker::{self, Marker};
 use super::space::MIB;
+use super::{EmbeddedConfig, workers};
 use crate::StoreError;
 use crate::engine::LogKey;
 use fjall::{CompressionType, Database, LsmError};
@@ -264,13 +264,14 @@ fn renew(engine: &Path, journals: &[Journal]) -> io::Result<()> {
 
 fn open_engine(config: &EmbeddedConfig, engine: &Path, serve: bool) -> Result<Spaces, StoreError> {
     let compression = if config.compression { CompressionType::Lz4 } else { CompressionType::None };
+    let threads = if serve { 2 } else { 1 };
     let opening = || -> fjall::Result<Spaces> {
         let database = Database::builder(engine)
             .cache_size(if serve { config.cache_mib * MIB } else { MIB })
             .journal_compression(compression)
             .max_journaling_size(64 * MIB)
             .manual_journal_persist(true)
-            .worker_threads(if serve { 2 } else { 1 })
+            .worker_threads(threads)
             .open()?;
         Spaces::of_database(database, config)
     };
@@ -279,7 +280,10 @@ fn open_engine(config: &EmbeddedConfig, engine: &Path, serve: bool) -> Result<Sp
     for _ in 0..50 {
         // The engine asserts on some kinds of damage; a panic at opening is damage, not a bug of ours.
         match catch_unwind(AssertUnwindSafe(opening)) {
-            Ok(Ok(spaces)) => return Ok(spaces),
+            Ok(Ok(spaces)) => {
+                workers::give_way(threads);
+                return Ok(spaces);
+            }
             Ok(Err(fjall::Error::Locked)) => std::thread::sleep(Duration::from_millis(20)),
             Ok(Err(fjall::Error::Io(error) | fjall::Error::Storage(LsmError::Io(error))))
                 if !means_damage(&error) =>
