@@ -113,9 +113,10 @@ class Cluster:
     # What can be done.
 
     def up(self, binary=None, release=False, replicas=None, store_nodes=None, commitlog=None, url=None, settings=None,
-           limit=300):
+           limit=300, between=None):
         """Starts what is missing, and waits until everything serves. `settings`: a TOML file for all of P92's
-        processes; what this program sets itself goes before it."""
+        processes; what this program sets itself goes before it. `between`: told where the store's nodes and the bus are,
+        as pairs (where P92 looks for it, where it is), once these run and before anybody uses them."""
         with self._alone():
             self._agree(replicas, store_nodes, commitlog, url)
             missing = [name for name in self._names() if not self.runs(name)]
@@ -124,8 +125,12 @@ class Cluster:
             if settings:
                 shutil.copyfile(settings, self.dir / "p92.toml")
             self._save()
+            if between:
+                self.state["between"] = True
             self._start_store(limit)
             self._start_bus()
+            if between:
+                between(*self._ways())
             if missing:
                 self._take_ports(missing)
                 self._prepare()
@@ -163,6 +168,14 @@ class Cluster:
                 if not self.runs(name):
                     self._launch(name)
                 self._wait([name], limit)
+
+    def start_all(self, names, limit=300):
+        """Starts several processes of P92 at once, and waits until all serve."""
+        with self._alone():
+            for name in names:
+                if not self.runs(name):
+                    self._launch(name)
+            self._wait(names, limit)
 
     def stop(self, name):
         """Ends one process in order; its exit code, None if it cannot be known."""
@@ -323,7 +336,8 @@ class Cluster:
             return
         self.progress.waiting("Cassandra is being started (fetched at the first time)")
         try:
-            cassandra.start(self.dir / "store", self.state["store_nodes"], self.state["commitlog"], limit=limit)
+            told = [f"127.0.1.{n}" for n in range(1, self.state["store_nodes"] + 1)] if self.state.get("between") else None
+            cassandra.start(self.dir / "store", self.state["store_nodes"], self.state["commitlog"], limit=limit, told=told)
         except (cassandra.Failed, OSError) as error:
             raise Trouble(f"Cassandra did not come up: {error}\n  what to do: it needs a JDK 17 (Debian: apt-get install "
                           f"openjdk-17-jdk-headless maven) and 1.5 GB of memory a node; its logs are in "
@@ -368,9 +382,15 @@ class Cluster:
         """What is noted of the store; no nodes before it was started for the first time."""
         return cassandra.load(self.dir / "store") if (self.dir / "store" / cassandra.STATE).exists() else {"nodes": []}
 
+    def _ways(self):
+        """To the store's nodes and to the bus: (where P92 looks for it, where it is)."""
+        store, bus = self._store(), f"127.0.0.1:{self.state['bus_port']}"
+        nodes = [(f"{node.get('told') or node['host']}:{store['port']}", f"{node['host']}:{store['port']}")
+                 for node in store["nodes"]]
+        return nodes, (f"127.0.1.1:{self.state['bus_port']}" if self.state.get("between") else bus, bus)
+
     def _store_settings(self):
-        store = self._store()
-        points = [f"{node['host']}:{store['port']}" for node in store["nodes"]]
+        points = [told for told, _ in self._ways()[0]]
         return {
             "P92_STORE__KIND": "cql", "P92_STORE__CQL__CONTACT_POINTS": json.dumps(points),
             "P92_STORE__CQL__KEYSPACE": KEYSPACE, "P92_STORE__CQL__DATACENTER": cassandra.DATACENTER,
@@ -390,7 +410,7 @@ class Cluster:
         else:
             settings |= self._store_settings()
             settings |= {"P92_INTERNAL__LISTEN": self.address(name, "internal"), "P92_BUS__KIND": "nats",
-                         "P92_BUS__URL": f"nats://127.0.0.1:{self.state['bus_port']}"}
+                         "P92_BUS__URL": f"nats://{self._ways()[1][0]}"}
         return settings
 
     def _prepare(self):

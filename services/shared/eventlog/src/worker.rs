@@ -8,7 +8,7 @@ use crate::owner::{Mutant, NotAppended, Owner, Rowed, finish};
 use crate::platform::Shared;
 use crate::rebuild::{self, Join};
 use crate::round::Command;
-use crate::{CommandMeta, Receipt, membership};
+use crate::{CommandMeta, Receipt, failpoint, membership};
 use p92_kernel::{Failure, Seq};
 use p92_storage::LogKey;
 use std::sync::Arc;
@@ -345,6 +345,7 @@ impl Run {
         let Some(group) = self.owner.close_round() else {
             return self.round_without_events(decided, rest, finisher).await;
         };
+        failpoint::reach(failpoint::Place::Decided, self.log).await;
         let appended = self.append_within(group, &mut decided).await;
         match appended {
             Ok(rowed) => {
