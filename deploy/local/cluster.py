@@ -14,7 +14,6 @@ what they do; how processes are told apart is in `processes.py`, the store and t
 
 import contextlib
 import fcntl
-import http.client
 import json
 import os
 import pathlib
@@ -30,6 +29,7 @@ sys.path.append(str(pathlib.Path(__file__).resolve().parent))
 import cassandra  # noqa: E402
 import nats  # noqa: E402
 import processes  # noqa: E402
+from binary import Trouble, build, readiness  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DEFAULT = ROOT / ".local"
@@ -44,10 +44,6 @@ ASKS = {
 }
 # Not ready, 5 s of serving on, 20 s for what is under way, three last steps of 5 s: then somewhat.
 ENDS_WITHIN = 60
-
-
-class Trouble(Exception):
-    """Something that the caller can do something about; its words say what."""
 
 
 class Progress:
@@ -71,33 +67,6 @@ class Progress:
         self.out.flush()
 
 
-def readiness(port):
-    """Whether the process whose ops listener is there serves, and what it says if not."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-    try:
-        connection.request("GET", "/readyz")
-        answer = connection.getresponse()
-        report = json.loads(answer.read())
-    except (OSError, ValueError, http.client.HTTPException) as error:
-        return False, f"its ops listener does not answer: {error}"
-    finally:
-        connection.close()
-    unmet = [one for one in report["conditions"] if not one["met"]]
-    why = "; ".join(f"{one['name']}: {one.get('reason') or 'not met'}" for one in unmet)
-    return answer.status == 200, why or report["phase"]
-
-
-def build(release):
-    """Builds the binary and says where it is."""
-    if not shutil.which("cargo"):
-        raise Trouble("cargo is missing: install Rust (https://rustup.rs), or name a binary with --binary")
-    command = ["cargo", "build", "-p", "p92-node", *(["--release"] if release else [])]
-    if subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=sys.stderr).returncode != 0:
-        raise Trouble("the binary was not built; what is wrong stands above")
-    target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
-    return (ROOT / target / ("release" if release else "debug") / "p92").resolve()
-
-
 class Cluster:
     """The processes of one directory."""
 
@@ -113,10 +82,11 @@ class Cluster:
     # What can be done.
 
     def up(self, binary=None, release=False, replicas=None, store_nodes=None, commitlog=None, url=None, settings=None,
-           limit=300, between=None):
+           limit=300, between=None, first=None):
         """Starts what is missing, and waits until everything serves. `settings`: a TOML file for all of P92's
         processes; what this program sets itself goes before it. `between`: told where the store's nodes and the bus are,
-        as pairs (where P92 looks for it, where it is), once these run and before anybody uses them."""
+        as pairs (where P92 looks for it, where it is), once these run and before anybody uses them. `first`: called then as well, to put
+        something into the store that the rest finds there."""
         with self._alone():
             self._agree(replicas, store_nodes, commitlog, url)
             missing = [name for name in self._names() if not self.runs(name)]
@@ -131,6 +101,8 @@ class Cluster:
             self._start_bus()
             if between:
                 between(*self._ways())
+            if first:
+                first()
             if missing:
                 self._take_ports(missing)
                 self._prepare()
@@ -232,9 +204,10 @@ class Cluster:
         return self.pid(name) is not None
 
     def p92(self, *words, name=None):
-        """Runs a command of the binary for one process, or for nobody: what came of it."""
+        """Runs a command of the binary for one process, or for the store itself: what came of it."""
         where = ["--endpoint", self.address(name, "internal")] if name else []
-        return subprocess.run([self.state["binary"], *words, *where], env=self._surroundings(), stdin=subprocess.DEVNULL,
+        surroundings = self._surroundings() | ({} if name else self._store_settings())
+        return subprocess.run([self.state["binary"], *words, *where], env=surroundings, stdin=subprocess.DEVNULL,
                               capture_output=True, text=True, check=False)
 
     def address(self, name, listener):

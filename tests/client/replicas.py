@@ -4,6 +4,7 @@ It brings the cluster of `deploy/local` up in a directory, and stands for it as 
 nothing of what is asked of it.
 """
 
+import functools
 import itertools
 import json
 import pathlib
@@ -25,8 +26,8 @@ class Replicas(Installation):
     """A cluster with two gateways behind one address."""
 
     def __init__(self, data: pathlib.Path, more: str = "", replicas: int | None = None, store_nodes: int | None = None,
-                 between=None):
-        self.web, self.calls = Door(each_request=True), Door()
+                 between=None, first=None, port: int = 0):
+        self.web, self.calls = Door(each_request=True, port=port), Door()
         settings = data.parent / "p92.toml"
         settings.write_text(SETTINGS + more)
         self.url = f"http://127.0.0.1:{self.web.port}"
@@ -35,7 +36,7 @@ class Replicas(Installation):
         self.cluster = Cluster(data, self.progress)
         try:
             self.cluster.up(binary(), replicas=replicas, store_nodes=store_nodes, url=self.url, settings=settings,
-                            between=between)
+                            between=between, first=functools.partial(first, self.cluster) if first else None)
         except BaseException:
             self.stop()
             raise

@@ -3,7 +3,7 @@
 //! Two stages: the first decides and appends, the second writes rows, moves `applied`, publishes and answers. So the next
 //! group may be appended while the rows of the one before are on their way; answers keep the order of groups.
 
-use crate::error::{elsewhere, outcome_unknown, overloaded, store_failure};
+use crate::error::{elsewhere, not_appended, outcome_unknown, overloaded};
 use crate::owner::{Mutant, NotAppended, Owner, Rowed, finish};
 use crate::platform::Shared;
 use crate::rebuild::{self, Join};
@@ -356,7 +356,7 @@ impl Run {
                 Err(decided.into_iter().map(|(queued, _)| queued).chain(rest).collect())
             }
             Err(NotAppended::Refused(error)) => {
-                let failure = store_failure(error);
+                let failure = not_appended(error);
                 for (queued, _) in decided {
                     let _ = queued.answer.send(Err(again(&failure)));
                 }
