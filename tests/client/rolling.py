@@ -266,7 +266,7 @@ def rolled(node: Replicas, folder: pathlib.Path, given: argparse.Namespace) -> s
     for one in clients:
         one.join()
     lasted = time.monotonic() - began
-    return judged(watches, clients, author, restarts, lasted)
+    return judged(watches, clients, author, restarts, lasted, given.rate)
 
 
 def asked(node: Replicas, token: str, path: str, form: dict | None = None) -> dict:
@@ -294,7 +294,7 @@ def roll(node: Replicas, clients: list[Client], given: argparse.Namespace, began
     return len(names)
 
 
-def judged(watches: list[Watch], clients: list[Client], author: str, restarts: int, lasted: float) -> str:
+def judged(watches: list[Watch], clients: list[Client], author: str, restarts: int, lasted: float, rate: float) -> str:
     wanted = {post for one in clients if one.token == author for post in one.published}
     ends = time.monotonic() + 10
     for one in watches:
@@ -318,6 +318,7 @@ def judged(watches: list[Watch], clients: list[Client], author: str, restarts: i
             f"{took[-1]:.1f} s; {sum(one.opened for one in clients)} connections of {len(clients)} clients")
     assert not failed and not problems, f"{said}; broken: {problems}"
     assert wanted, "nothing was published"
+    assert len(took) / lasted >= 0.9 * rate, f"{said}; that is less than {rate:.0f}/s: nothing was shown at that load"
     return said
 
 
