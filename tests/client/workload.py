@@ -265,9 +265,9 @@ class Stage:
             one.start()
         return begun
 
-    def work(self, writes: int) -> int:
+    def work(self, writes: int, operate: bool = True) -> int:
         """Everybody does what they do until so many writes are acknowledged; how many were repeated to settle them."""
-        begun = self.begin()
+        begun = self.begin(operate)
         for _ in range(writes):
             assert self.world.acked.acquire(timeout=60), "nothing was acknowledged for a minute"
         self.world.enough.set()
