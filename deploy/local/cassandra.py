@@ -132,6 +132,8 @@ def configuration(state, number):
         }],
         "listen_address": node["host"],
         "rpc_address": node["host"],
+        # Where clients are told that it is: at itself, or at somebody who stands between.
+        "broadcast_rpc_address": node.get("told") or node["host"],
         "storage_port": state["storage_port"],
         "native_transport_port": state["port"],
         "data_file_directories": [str(home / "data")],
@@ -269,8 +271,12 @@ def answer(state):
     return {"nodes": nodes, "dir": state["dir"], "datacenter": DATACENTER}
 
 
-def start(directory, nodes=1, commitlog="periodic", authenticate=False, tls=None, node=None, limit=240, cache=CACHE):
-    """Starts a cluster, or what is missing of one that was started in `directory` before. Returns its description."""
+def start(directory, nodes=1, commitlog="periodic", authenticate=False, tls=None, node=None, limit=240, cache=CACHE,
+          told=None):
+    """Starts a cluster, or what is missing of one that was started in `directory` before. Returns its description.
+
+    `told`: the addresses at which clients are told that the nodes are, with the same port; somebody else listens there.
+    """
     lib = fetch(cache)
     directory = pathlib.Path(directory).resolve()
     directory.mkdir(parents=True, exist_ok=True)
@@ -283,6 +289,8 @@ def start(directory, nodes=1, commitlog="periodic", authenticate=False, tls=None
             port, storage_port = free_ports(2, hosts)
             state = {"dir": str(directory), "port": port, "storage_port": storage_port, "commitlog": commitlog,
                      "authenticate": authenticate, "tls": tls, "nodes": [{"host": host} for host in hosts]}
+            for one, address in zip(state["nodes"], told or ()):
+                one["told"] = address
         launched = []
         try:
             return start_once(state, node, lib, limit, launched)

@@ -14,7 +14,6 @@ what they do; how processes are told apart is in `processes.py`, the store and t
 
 import contextlib
 import fcntl
-import http.client
 import json
 import os
 import pathlib
@@ -30,6 +29,7 @@ sys.path.append(str(pathlib.Path(__file__).resolve().parent))
 import cassandra  # noqa: E402
 import nats  # noqa: E402
 import processes  # noqa: E402
+from binary import Trouble, build, readiness  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DEFAULT = ROOT / ".local"
@@ -44,10 +44,6 @@ ASKS = {
 }
 # Not ready, 5 s of serving on, 20 s for what is under way, three last steps of 5 s: then somewhat.
 ENDS_WITHIN = 60
-
-
-class Trouble(Exception):
-    """Something that the caller can do something about; its words say what."""
 
 
 class Progress:
@@ -71,33 +67,6 @@ class Progress:
         self.out.flush()
 
 
-def readiness(port):
-    """Whether the process whose ops listener is there serves, and what it says if not."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-    try:
-        connection.request("GET", "/readyz")
-        answer = connection.getresponse()
-        report = json.loads(answer.read())
-    except (OSError, ValueError, http.client.HTTPException) as error:
-        return False, f"its ops listener does not answer: {error}"
-    finally:
-        connection.close()
-    unmet = [one for one in report["conditions"] if not one["met"]]
-    why = "; ".join(f"{one['name']}: {one.get('reason') or 'not met'}" for one in unmet)
-    return answer.status == 200, why or report["phase"]
-
-
-def build(release):
-    """Builds the binary and says where it is."""
-    if not shutil.which("cargo"):
-        raise Trouble("cargo is missing: install Rust (https://rustup.rs), or name a binary with --binary")
-    command = ["cargo", "build", "-p", "p92-node", *(["--release"] if release else [])]
-    if subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=sys.stderr).returncode != 0:
-        raise Trouble("the binary was not built; what is wrong stands above")
-    target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
-    return (ROOT / target / ("release" if release else "debug") / "p92").resolve()
-
-
 class Cluster:
     """The processes of one directory."""
 
@@ -113,9 +82,11 @@ class Cluster:
     # What can be done.
 
     def up(self, binary=None, release=False, replicas=None, store_nodes=None, commitlog=None, url=None, settings=None,
-           limit=300):
+           limit=300, between=None, first=None):
         """Starts what is missing, and waits until everything serves. `settings`: a TOML file for all of P92's
-        processes; what this program sets itself goes before it."""
+        processes; what this program sets itself goes before it. `between`: told where the store's nodes and the bus are,
+        as pairs (where P92 looks for it, where it is), once these run and before anybody uses them. `first`: called then as well, to put
+        something into the store that the rest finds there."""
         with self._alone():
             self._agree(replicas, store_nodes, commitlog, url)
             missing = [name for name in self._names() if not self.runs(name)]
@@ -124,8 +95,14 @@ class Cluster:
             if settings:
                 shutil.copyfile(settings, self.dir / "p92.toml")
             self._save()
+            if between:
+                self.state["between"] = True
             self._start_store(limit)
             self._start_bus()
+            if between:
+                between(*self._ways())
+            if first:
+                first()
             if missing:
                 self._take_ports(missing)
                 self._prepare()
@@ -163,6 +140,14 @@ class Cluster:
                 if not self.runs(name):
                     self._launch(name)
                 self._wait([name], limit)
+
+    def start_all(self, names, limit=300):
+        """Starts several processes of P92 at once, and waits until all serve."""
+        with self._alone():
+            for name in names:
+                if not self.runs(name):
+                    self._launch(name)
+            self._wait(names, limit)
 
     def stop(self, name):
         """Ends one process in order; its exit code, None if it cannot be known."""
@@ -219,9 +204,10 @@ class Cluster:
         return self.pid(name) is not None
 
     def p92(self, *words, name=None):
-        """Runs a command of the binary for one process, or for nobody: what came of it."""
+        """Runs a command of the binary for one process, or for the store itself: what came of it."""
         where = ["--endpoint", self.address(name, "internal")] if name else []
-        return subprocess.run([self.state["binary"], *words, *where], env=self._surroundings(), stdin=subprocess.DEVNULL,
+        surroundings = self._surroundings() | ({} if name else self._store_settings())
+        return subprocess.run([self.state["binary"], *words, *where], env=surroundings, stdin=subprocess.DEVNULL,
                               capture_output=True, text=True, check=False)
 
     def address(self, name, listener):
@@ -323,7 +309,8 @@ class Cluster:
             return
         self.progress.waiting("Cassandra is being started (fetched at the first time)")
         try:
-            cassandra.start(self.dir / "store", self.state["store_nodes"], self.state["commitlog"], limit=limit)
+            told = [f"127.0.1.{n}" for n in range(1, self.state["store_nodes"] + 1)] if self.state.get("between") else None
+            cassandra.start(self.dir / "store", self.state["store_nodes"], self.state["commitlog"], limit=limit, told=told)
         except (cassandra.Failed, OSError) as error:
             raise Trouble(f"Cassandra did not come up: {error}\n  what to do: it needs a JDK 17 (Debian: apt-get install "
                           f"openjdk-17-jdk-headless maven) and 1.5 GB of memory a node; its logs are in "
@@ -368,9 +355,15 @@ class Cluster:
         """What is noted of the store; no nodes before it was started for the first time."""
         return cassandra.load(self.dir / "store") if (self.dir / "store" / cassandra.STATE).exists() else {"nodes": []}
 
+    def _ways(self):
+        """To the store's nodes and to the bus: (where P92 looks for it, where it is)."""
+        store, bus = self._store(), f"127.0.0.1:{self.state['bus_port']}"
+        nodes = [(f"{node.get('told') or node['host']}:{store['port']}", f"{node['host']}:{store['port']}")
+                 for node in store["nodes"]]
+        return nodes, (f"127.0.1.1:{self.state['bus_port']}" if self.state.get("between") else bus, bus)
+
     def _store_settings(self):
-        store = self._store()
-        points = [f"{node['host']}:{store['port']}" for node in store["nodes"]]
+        points = [told for told, _ in self._ways()[0]]
         return {
             "P92_STORE__KIND": "cql", "P92_STORE__CQL__CONTACT_POINTS": json.dumps(points),
             "P92_STORE__CQL__KEYSPACE": KEYSPACE, "P92_STORE__CQL__DATACENTER": cassandra.DATACENTER,
@@ -390,7 +383,7 @@ class Cluster:
         else:
             settings |= self._store_settings()
             settings |= {"P92_INTERNAL__LISTEN": self.address(name, "internal"), "P92_BUS__KIND": "nats",
-                         "P92_BUS__URL": f"nats://127.0.0.1:{self.state['bus_port']}"}
+                         "P92_BUS__URL": f"nats://{self._ways()[1][0]}"}
         return settings
 
     def _prepare(self):

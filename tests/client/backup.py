@@ -32,14 +32,14 @@ def run(*words: str) -> subprocess.CompletedProcess:
     return subprocess.run([binary(), *words], capture_output=True, text=True, check=False, env=surroundings)
 
 
-def work(stage: Stage, writes: int, place: pathlib.Path) -> dict:
-    """Everybody writes, with the backup in the midst; what the backup says of itself."""
+def work(stage: Stage, writes: int, take) -> dict:
+    """Everybody writes, with the backup in the midst, which `take` runs; what the backup says of itself."""
     # Nobody rotates keys meanwhile: that is refused, and told.
     begun = stage.begin(operate=False)
     for _ in range(writes // 2):
         assert stage.world.acked.acquire(timeout=60), "nothing was acknowledged for a minute"
     stage.recorder.write("backup", phase="begins")
-    done = run("backup", str(place), "--data", str(stage.node.data), "--json")
+    done = take()
     stage.recorder.write("backup", phase="ended")
     assert done.returncode == 0, done.stderr
     for _ in range(writes // 2):
@@ -229,7 +229,8 @@ def main() -> None:
         stage = Stage(folder / "before", recorder, arguments.seed)
         place, keys = folder / "backup", folder / "copy.keys"
         try:
-            said = work(stage, arguments.writes, place)["manifest"]
+            take = lambda: run("backup", str(place), "--data", str(stage.node.data), "--json")
+            said = work(stage, arguments.writes, take)["manifest"]
             shutil.copy(folder / "before" / "data.keys", keys)
             assert not any(b"rotating" in path.read_bytes() for path in place.iterdir()), "a key file is in the backup"
             kinds = damage(folder, place, keys, chance)

@@ -15,10 +15,11 @@ HEAD = 64 * 1024
 class Door:
     """Listens on a free port of 127.0.0.1 from the beginning; `lead` says to whom, once they are there."""
 
-    def __init__(self, each_request: bool = False):
-        """With `each_request` it speaks HTTP/1.1 and has every connection closed after one answer, so that even a client
+    def __init__(self, each_request: bool = False, port: int = 0):
+        """At a port, or at a free one. With `each_request` it speaks HTTP/1.1 and has every connection closed after one answer, so that even a client
         that keeps its connection meets another gateway with each request. Streams and upgrades stay as they are."""
         self.each_request, self.count, self.behind, self.opened = each_request, 0, itertools.cycle(()), {}
+        self.port = port
         # The loop knows its tasks weakly: without this, one that waits may be thrown away with what it waits for.
         self.serving = set()
         self.loop = asyncio.new_event_loop()
@@ -38,7 +39,7 @@ class Door:
 
     def _run(self, listening: threading.Event) -> None:
         asyncio.set_event_loop(self.loop)
-        server = self.loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", 0, limit=HEAD))
+        server = self.loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", self.port, limit=HEAD))
         self.port = server.sockets[0].getsockname()[1]
         listening.set()
         self.loop.run_forever()

@@ -29,7 +29,9 @@ class Lines:
         return [read for read in self.history.reads if read.do == do and read.quiet == quiet]
 
     def rows(self, service: str = "posting"):
-        return [line for line in self.lines if line["is"] == "row" and line["service"] == service and line["events"][0]["stream"]]
+        """Rows that people wrote whose requests are recorded; others may write too, and nobody was told of theirs."""
+        rows = [line for line in self.lines if line["is"] == "row" and line["service"] == service]
+        return [row for row in rows if row["events"][0]["stream"] and row["events"][0]["actor"] in self.history.accounts]
 
     def alive(self, post: str, read) -> bool:
         return post in self.history.posts and self.history.gone(post, read) == {False}

@@ -4,6 +4,7 @@ It brings the cluster of `deploy/local` up in a directory, and stands for it as 
 nothing of what is asked of it.
 """
 
+import functools
 import itertools
 import json
 import pathlib
@@ -24,8 +25,9 @@ SERVICES = [role for role in ASKS if role != "gateway"]
 class Replicas(Installation):
     """A cluster with two gateways behind one address."""
 
-    def __init__(self, data: pathlib.Path, more: str = "", replicas: int | None = None, store_nodes: int | None = None):
-        self.web, self.calls = Door(each_request=True), Door()
+    def __init__(self, data: pathlib.Path, more: str = "", replicas: int | None = None, store_nodes: int | None = None,
+                 between=None, first=None, port: int = 0):
+        self.web, self.calls = Door(each_request=True, port=port), Door()
         settings = data.parent / "p92.toml"
         settings.write_text(SETTINGS + more)
         self.url = f"http://127.0.0.1:{self.web.port}"
@@ -33,7 +35,8 @@ class Replicas(Installation):
         self.progress = Progress()
         self.cluster = Cluster(data, self.progress)
         try:
-            self.cluster.up(binary(), replicas=replicas, store_nodes=store_nodes, url=self.url, settings=settings)
+            self.cluster.up(binary(), replicas=replicas, store_nodes=store_nodes, url=self.url, settings=settings,
+                            between=between, first=functools.partial(first, self.cluster) if first else None)
         except BaseException:
             self.stop()
             raise
@@ -80,10 +83,10 @@ class Replicas(Installation):
             lags += [lag | {"process": name} for lag in told if lag.get("memory") or number == 0]
         return lags
 
-    def measured(self, metric: str) -> int:
-        """The sum of a counter over all processes that keep logs."""
+    def measured(self, metric: str, names: list[str] | None = None) -> int:
+        """The sum of a counter over these processes, or over all that keep logs."""
         total = 0
-        for name in (name for role in SERVICES for name in self.cluster.all_of(role)):
+        for name in names or [name for role in SERVICES for name in self.cluster.all_of(role)]:
             with urllib.request.urlopen(f"http://{self.cluster.address(name, 'ops')}/metrics", timeout=10) as answer:
                 lines = answer.read().decode().splitlines()
             total += sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith((metric + "{", metric + " ")))

@@ -201,8 +201,8 @@ def sign_up_form(key: str) -> dict:
 class Stage:
     """An installation with two servers and their people; it outlives the processes that serve it."""
 
-    def __init__(self, folder: pathlib.Path, recorder: Recorder, seed: int, wrap: tuple = (), begin=None):
-        """`begin` starts something else than one process, with its data in a directory."""
+    def __init__(self, folder: pathlib.Path, recorder: Recorder, seed: int, wrap: tuple = (), begin=None, people: dict = SERVERS):
+        """`begin` starts something else than one process, with its data in a directory; `people`: how many on which server."""
         self.folder, self.recorder, self.seed, self.lives = folder, recorder, seed, 0
         self.node = begin(folder / "data") if begin else Node(folder / "data", wrap=wrap)
         self.port = urllib.parse.urlparse(self.node.url).port
@@ -214,7 +214,7 @@ class Stage:
         self.world, self.people, self.racers = World(), [], []
         self.views = [view["name"] for view in json.loads(self.node.cli("view", "list", "--json"))["views"]]
         self.memories: dict[str, Memory] = {}
-        for server, count in SERVERS.items():
+        for server, count in people.items():
             self._populate(server, count)
         self.reach()
 
@@ -265,9 +265,9 @@ class Stage:
             one.start()
         return begun
 
-    def work(self, writes: int) -> int:
+    def work(self, writes: int, operate: bool = True) -> int:
         """Everybody does what they do until so many writes are acknowledged; how many were repeated to settle them."""
-        begun = self.begin()
+        begun = self.begin(operate)
         for _ in range(writes):
             assert self.world.acked.acquire(timeout=60), "nothing was acknowledged for a minute"
         self.world.enough.set()

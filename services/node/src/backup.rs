@@ -3,13 +3,13 @@
 //! What a backup holds and how it is read is `p92_eventlog::backup`. A directory is restored beside its place and renamed
 //! when it is whole, so that nobody serves half of it.
 
-use crate::backing::{Waiting, open_store};
+use crate::backing::cql;
 use crate::settings::{Settings, StoreKind};
 use anyhow::Context as _;
 use p92_chassis::{SystemClock, SystemRandom};
 use p92_eventlog::KeyFile;
-use p92_eventlog::backup::{self, Backup, Restored, StateTable};
-use p92_kernel::Clock as _;
+use p92_eventlog::backup::{self, Backup, Origin, Restored, StateTable};
+use p92_kernel::{Clock as _, ShardCount};
 use p92_storage::{Embedded, EmbeddedConfig};
 use std::ffi::OsString;
 use std::fs;
@@ -92,29 +92,42 @@ pub async fn restore_into(
     }
 }
 
-/// Into a store that processes share. It was made before, under the id and with the shards of the backup.
+/// Into a store that processes share. It is made here, under the id and with the shards of the backup; one of another
+/// installation is left as it is.
 async fn restore_shared(
     backup: &Backup,
     target: &Target<'_>,
     watch: &(dyn Fn(Restored) + Sync),
 ) -> anyhow::Result<Restored> {
-    let store = open_store(target.settings, target.data, &Waiting::not()).await?;
     let origin = &backup.manifest().origin;
-    let restored = if store.installation != origin.installation || store.shards != origin.shards {
-        Err(anyhow::anyhow!(
-            "the store is of installation {} with {} shards, the backup of {} with {}\n  what to do: make the store with the id and the shards of the backup; nothing was written",
-            store.installation,
-            store.shards.get(),
-            origin.installation,
-            origin.shards.get()
-        ))
-    } else {
-        let now = SystemClock::default().now().0;
-        let restored = backup::restore(&*store.engine, backup, &state_tables(), now, watch).await;
-        restored.map_err(anyhow::Error::from)
+    // One without a schema cannot be looked at, and is nobody's.
+    if let Ok(Some((installation, shards))) = cql::look(target.settings).await {
+        check_same(origin, &installation, shards)?;
+    }
+    let store = cql::make(target.settings, &origin.installation, origin.shards).await?;
+    // Somebody else may have made it meanwhile.
+    let restored = match check_same(origin, &store.installation, store.shards) {
+        Ok(()) => {
+            let now = SystemClock::default().now().0;
+            let restored = backup::restore(&*store.engine, backup, &state_tables(), now, watch).await;
+            restored.map_err(anyhow::Error::from)
+        }
+        Err(other) => Err(other),
     };
     tokio::task::spawn_blocking(store.close).await?;
     restored
+}
+
+fn check_same(origin: &Origin, installation: &str, shards: ShardCount) -> anyhow::Result<()> {
+    if installation == origin.installation && shards == origin.shards {
+        return Ok(());
+    }
+    anyhow::bail!(
+        "the store is of installation {installation} with {} shards, the backup of {} with {}\n  what to do: name a keyspace that does not exist with `store.cql.keyspace`, and it is made; nothing was written",
+        shards.get(),
+        origin.installation,
+        origin.shards.get()
+    )
 }
 
 async fn restore_embedded(

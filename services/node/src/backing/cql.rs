@@ -53,7 +53,18 @@ pub fn config(settings: &Settings) -> anyhow::Result<CqlConfig> {
 
 /// Opens the store, as soon as it is there with its schema.
 pub async fn open(settings: &Settings, waiting: &Waiting<'_>) -> anyhow::Result<OpenStore> {
-    let (config, tables) = (config(settings)?, tables());
+    opened(settings, config(settings)?, waiting).await
+}
+
+/// Makes the store of an installation that there was before, where there is none; one that is there is only opened.
+pub async fn make(settings: &Settings, installation: &str, shards: ShardCount) -> anyhow::Result<OpenStore> {
+    migrate(settings, Step::Expand, &Waiting::not(), &|_| ()).await?;
+    let config = CqlConfig { installation: Some(installation.to_owned()), shards, ..config(settings)? };
+    opened(settings, config, &Waiting::not()).await
+}
+
+async fn opened(settings: &Settings, config: CqlConfig, waiting: &Waiting<'_>) -> anyhow::Result<OpenStore> {
+    let tables = tables();
     let open = || async { CqlEngine::open(&config, &tables).await.map_err(|error| sort(error, &config)) };
     let store = waiting.through(open).await?;
     let (said, stands) = (settings.store.shards, store.shards().get());

@@ -31,7 +31,7 @@ pub struct BackupArgs {
 /// What is restored.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Every byte of the backup is checked before the first one is written. The store is the one that the settings name: an empty or missing --data directory, or the empty keyspace of a cluster whose services do not run. --keys is the key file as it was when the backup was taken. Views are built anew at the first start, which takes longer for it. The restored store is the same installation: do not let both serve.\n\nThen: p92 serve --data DATA --keys FILE, and p92 view rebuild NAME --verify to compare"
+    after_help = "Every byte of the backup is checked before the first one is written. The store is the one that the settings name: an empty or missing --data directory, or the keyspace of a cluster, which is made if it is missing (no `p92 migrate` before: that would give it another id) and whose services do not run. --keys is the key file as it was when the backup was taken. Views are built anew at the first start, which takes longer for it. The restored store is the same installation: do not let both serve.\n\nThen: p92 serve --data DATA --keys FILE, and p92 view rebuild NAME --verify to compare"
 )]
 pub struct RestoreArgs {
     /// The directory that `p92 backup` made.

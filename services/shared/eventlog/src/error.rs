@@ -52,7 +52,8 @@ impl From<StoreError> for ConsumeError {
     }
 }
 
-/// How an error of the store looks at the edge.
+/// How an error of the store looks at the edge. It says nothing of what was changed: it may be that of a read by which
+/// something is to be shown that was done before, and whoever gets it cannot tell.
 #[must_use]
 pub fn store_failure(error: StoreError) -> Failure {
     let retry = error.retry_after();
@@ -60,7 +61,7 @@ pub fn store_failure(error: StoreError) -> Failure {
         StoreError::Unavailable { outcome: Outcome::NoEffect, .. } => Failure::new(
             ErrorCode::Unavailable,
             "STORE_UNAVAILABLE",
-            "The store does not answer. Nothing was changed; please try again.",
+            "The store does not answer. Please try again.",
         ),
         StoreError::Unavailable { outcome: Outcome::Unknown, .. } => outcome_unknown(),
         StoreError::Full { .. } => Failure::new(
@@ -72,6 +73,16 @@ pub fn store_failure(error: StoreError) -> Failure {
     };
     failure.retry_after = retry;
     failure.because(error)
+}
+
+/// How an append that does not stand looks at the edge: here it is certain that nothing was changed.
+#[must_use]
+pub fn not_appended(error: StoreError) -> Failure {
+    let mut failure = store_failure(error);
+    if &*failure.reason == "STORE_UNAVAILABLE" {
+        failure.public = "The store does not answer. Nothing was changed; please try again.".to_owned();
+    }
+    failure
 }
 
 /// A projection that failed inside a command: a bug, unless the store did not answer.

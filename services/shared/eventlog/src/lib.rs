@@ -15,12 +15,14 @@
 //! | `keyring`, `keyfile`, `opened` | sealed payloads |
 //! | `backup` | everything that cannot be computed anew, in files; and a store that holds it again |
 //! | `runtime`, `reads` | what a service holds in its hand |
+//! | `failpoint` | where tests stop a process, in builds of theirs |
 
 pub mod backup;
 pub mod bus;
 pub mod command;
 pub mod error;
 pub mod event;
+pub mod failpoint;
 pub mod group;
 pub mod heads;
 pub mod keyfile;

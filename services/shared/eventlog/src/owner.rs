@@ -3,6 +3,7 @@
 //! One step after another, without tasks or timers of its own: `worker` runs it, the simulation drives it.
 
 use crate::error::store_failure;
+use crate::failpoint::{self, Place};
 use crate::group::{GROUP_BYTES, Group};
 use crate::overlay::Overlay;
 use crate::platform::Shared;
@@ -435,8 +436,10 @@ pub async fn finish(shared: &Shared, rowed: &Rowed) -> Result<(), StoreError> {
         }
     }
     shared.metrics.group(rowed.log, rowed.events);
+    failpoint::reach(Place::Stored, rowed.log).await;
     // The hint first: a reader that is woken by the head and finds no hint reads the log.
     shared.platform.bus.publish(rowed.log, rowed.body.clone());
     shared.platform.progress.reached(&Mark::applied(rowed.log), to);
+    failpoint::reach(Place::Published, rowed.log).await;
     Ok(())
 }

@@ -3,12 +3,12 @@
 //! Two stages: the first decides and appends, the second writes rows, moves `applied`, publishes and answers. So the next
 //! group may be appended while the rows of the one before are on their way; answers keep the order of groups.
 
-use crate::error::{elsewhere, outcome_unknown, overloaded, store_failure};
+use crate::error::{elsewhere, not_appended, outcome_unknown, overloaded};
 use crate::owner::{Mutant, NotAppended, Owner, Rowed, finish};
 use crate::platform::Shared;
 use crate::rebuild::{self, Join};
 use crate::round::Command;
-use crate::{CommandMeta, Receipt, membership};
+use crate::{CommandMeta, Receipt, failpoint, membership};
 use p92_kernel::{Failure, Seq};
 use p92_storage::LogKey;
 use std::sync::Arc;
@@ -345,6 +345,7 @@ impl Run {
         let Some(group) = self.owner.close_round() else {
             return self.round_without_events(decided, rest, finisher).await;
         };
+        failpoint::reach(failpoint::Place::Decided, self.log).await;
         let appended = self.append_within(group, &mut decided).await;
         match appended {
             Ok(rowed) => {
@@ -355,7 +356,7 @@ impl Run {
                 Err(decided.into_iter().map(|(queued, _)| queued).chain(rest).collect())
             }
             Err(NotAppended::Refused(error)) => {
-                let failure = store_failure(error);
+                let failure = not_appended(error);
                 for (queued, _) in decided {
                     let _ = queued.answer.send(Err(again(&failure)));
                 }

@@ -64,6 +64,8 @@ pub struct CqlConfig {
     pub replication: u8,
     /// Used at first start only; later the store says.
     pub shards: ShardCount,
+    /// The id that a store without one is given, as when a backup is restored into it; a new one if not said.
+    pub installation: Option<String>,
     pub consistency: Consistency,
     pub log_serial: LogSerial,
     pub user: Option<CqlUser>,
@@ -90,6 +92,7 @@ impl CqlConfig {
             datacenter: None,
             replication: 3,
             shards: ShardCount::default(),
+            installation: None,
             consistency: Consistency::default(),
             log_serial: LogSerial::default(),
             user: None,

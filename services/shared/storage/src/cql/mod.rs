@@ -93,7 +93,7 @@ impl CqlEngine {
     pub async fn open(config: &CqlConfig, tables: &[&'static Table]) -> Result<Arc<Self>, OpenError> {
         let connection = connect_to_schema(config, tables).await?;
         let keyspace = config.keyspace.clone();
-        let (marker, fresh) = notes::marker(&connection, &keyspace, config.shards).await?;
+        let (marker, fresh) = notes::marker(&connection, config).await?;
         Ok(Arc::new(Self {
             catalogue: Catalogue::of_tables(&keyspace, tables),
             connection,

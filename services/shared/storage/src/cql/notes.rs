@@ -4,6 +4,7 @@
 //!
 //! A note is made or changed conditionally, so two who start at once agree on it.
 
+use super::config::CqlConfig;
 use super::connect::Connection;
 use super::outcome;
 use super::place::META;
@@ -33,12 +34,10 @@ pub fn random_id() -> Result<String, StoreError> {
 }
 
 /// The marker, made if there is none, and whether this call made it.
-pub async fn marker(
-    connection: &Connection,
-    keyspace: &str,
-    shards: ShardCount,
-) -> Result<(Marker, bool), StoreError> {
-    let made = Marker { installation: random_id()?, shards };
+pub async fn marker(connection: &Connection, config: &CqlConfig) -> Result<(Marker, bool), StoreError> {
+    let keyspace = &config.keyspace;
+    let installation = config.installation.clone().map_or_else(random_id, Ok)?;
+    let made = Marker { installation, shards: config.shards };
     let text = format!("{} {}", made.installation, made.shards.get());
     let insert =
         format!("INSERT INTO {keyspace}.{META} (name, value) VALUES ('installation', ?) IF NOT EXISTS");

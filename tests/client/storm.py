@@ -1,0 +1,263 @@
+"""A storm: one fault after the other on a cluster under load, and what was acknowledged is there once.
+
+    tests/client/run storm [--store-nodes 3] [--minutes 10] [--injections 60] [--seed 1] [--history FILE] [--print-schedule]
+
+Two replicas of each service, two gateways and one or three store nodes; thirty people on two servers write and read all the
+time, and repeat with its key whatever lost its answer. The seed makes the schedule, which is printed first: which fault
+(`injections.py`) comes when. A third of them stop an owner between its decision and its append until another replica has
+taken over, half of those in the process and half on the way to the store; `probes.py` then asks the old owner. After each
+injection every shard must take writes again. The recorded history is judged by `invariants.py`, and that by planted
+violations. It needs a build with the feature `failpoints`, which `tests/client/run` makes.
+"""
+
+import argparse
+import collections
+import json
+import os
+import pathlib
+import random
+import tempfile
+import threading
+import time
+
+import history_test
+import injections
+import invariants
+from bus import once_more, places
+from history import load
+from kill import LEAST, promised
+from probes import Lost, Posting
+from proxy import Remote
+from record import Recorder
+from replicas import Replicas
+from workload import DEEDS, Person, Racer, Stage
+
+# More looking than in other runs, since reads are what tells of the past.
+LOOKS = {"home": 14, "posts": 7, "show": 12, "thread": 5, "notifications": 5, "relationships": 3}
+# Each waits for one answer at a time, so that an owner who stands still makes some of them wait.
+PEOPLE = {"localhost": 18, "second.localhost": 12}
+# Until then every shard must take writes again, and readers must have caught up.
+RECOVERS_WITHIN = 90.0
+
+
+def schedule(seed: int, count: int, seconds: float) -> list[tuple[float, str, int]]:
+    """(when, which fault, the seed of its own chances) of each injection."""
+    chance = random.Random(f"storm/{seed}")
+    stops = round(count / 3)
+    names = [name for number in range(stops) for name in [list(injections.OWNERS)[number % 2]]]
+    others = []
+    while len(others) < count - stops:
+        # Each once before any twice.
+        others += chance.sample(list(injections.OTHERS), len(injections.OTHERS))
+    names += others[: count - stops]
+    chance.shuffle(names)
+    return [(seconds * number / count, name, chance.randrange(1 << 32)) for number, name in enumerate(names)]
+
+
+class Steadfast(Person):
+    """Goes on whatever happens, and repeats what lost its answer until it is settled."""
+
+    acknowledged, repeated = 0, False
+
+    def write(self, do: str, **args) -> bool:
+        key = self.memory.key(self.session.name)
+        if do in ("publish", "edit"):
+            args["status"] = key + args["status"]
+        how, result, first = self.session.do(do, key, **args)
+        self.repeated = how == "unknown"
+        while how == "unknown" and not result.get("absent") and not self.world.enough.wait(0.2):
+            how, result, _ = self.session.do(do, key, first, **args)
+        if how == "ok":
+            Steadfast.acknowledged += 1
+            self.memory.note(do, args, result, self.world)
+            if self.repeated and do in ("publish", "boost"):
+                # Once more, which must be told the same.
+                self.session.do(do, key, first, **args)
+        elif how == "unknown" and not result.get("absent"):
+            self.pending.append((do, key, first, args))
+        elif how == "fail" and result.get("error") == "refused":
+            # Nobody listens at all.
+            self.world.enough.wait(0.2)
+        return True
+
+    def read(self, do: str, **args) -> bool:
+        self.session.do(do, **args)
+        return True
+
+    def run(self) -> None:
+        names, weights = zip(*(DEEDS | LOOKS).items())
+        while not self.world.enough.is_set():
+            deed = self.chance.choices(names, weights)[0]
+            getattr(self, f"do_{deed}", lambda: self.about(deed))()
+
+
+class Storm:
+    """The cluster, its people, and what was planted so far."""
+
+    def __init__(self, folder: pathlib.Path, recorder: Recorder, given: argparse.Namespace):
+        self.recorder, self.given, self.proxy, self.node = recorder, given, None, None
+        self.failpoints = folder / "failpoints"
+        self.failpoints.mkdir()
+        os.environ["FAILPOINT_DIR"] = str(self.failpoints)
+        self.stops, self.withheld, self.begun, self.races = [], set(), [], 0
+        self.done: list[tuple[str, str, float]] = []
+        self.failed: list[str] = []
+
+        def between(store: list, bus: tuple) -> None:
+            self.proxy = Remote(store, bus, given.seed)
+
+        def begin(data: pathlib.Path) -> Replicas:
+            self.node = Replicas(data, store_nodes=given.store_nodes, between=between)
+            return self.node
+
+        self.stage = Stage(folder, recorder, given.seed, begin=begin, people=PEOPLE)
+        self.cluster = self.node.cluster
+        places(self.stage)
+        self.posting = Posting(self.stage)
+
+    def settle_key(self, words: dict, account: int) -> None:
+        """Repeats a command whose answer was lost, at another replica, until it is done."""
+        self.posting.write_everywhere(RECOVERS_WITHIN)
+        name = next(one for one in self.cluster.all_of("posting") if self.cluster.runs(one))
+        self.posting.post(name, "PublishPost", **words).result()
+
+    def people(self) -> None:
+        for one in self.stage.people:
+            person = Steadfast(one, self.stage.world, self.stage.memory(one), f"{self.given.seed}/{one.name}")
+            self.begun.append(person)
+            person.start()
+
+    def race(self) -> None:
+        """Four more clients sign up under the same handles at once, if those before are done."""
+        if any(isinstance(one, Racer) and one.is_alive() for one in self.begun):
+            return
+        self.races += 1
+        handles = [f"race{self.races}x{number}" for number in range(3)]
+        self.stage.world.handles += [(server, handle) for server in ("localhost", "second.localhost") for handle in handles]
+        for index, one in enumerate(self.stage.racers):
+            wanted = [handle.upper() if index % 2 else handle for handle in handles]
+            racer = Racer(self.stage, one, self.stage.memory(one), wanted, f"{self.given.seed}/{self.races}/{index // 2}")
+            self.begun.append(racer)
+            racer.start()
+
+    def inject(self, number: int, name: str, seed: int) -> None:
+        kind, plant = injections.KINDS[name]
+        self.recorder.write("fault", kind=kind, name=name, number=number, seed=seed)
+        since = time.monotonic()
+        try:
+            told = plant(self, random.Random(seed))
+        except Lost as lost:
+            self.failed.append(f"{kind} {name}: {lost}")
+            print(f"{number:3} {kind} {name}: not injected: {lost}", flush=True)
+            self.recorder.write("fault", kind="end", lost=str(lost))
+            return
+        lifted = time.monotonic()
+        self.recorder.write("fault", kind="end")
+        took = self.posting.write_everywhere(RECOVERS_WITHIN)
+        self.done.append((kind, name, took))
+        print(f"{number:3} {kind} {name}: {told}; {lifted - since:.1f} s, every shard takes writes {took:.1f} s later; "
+              f"{Steadfast.acknowledged} acknowledged", flush=True)
+
+    def run(self, plan: list[tuple[float, str, int]]) -> int:
+        """Everything planned; how many requests were still repeated at the end."""
+        self.people()
+        began = time.monotonic()
+        try:
+            for number, (when, name, seed) in enumerate(plan, 1):
+                self.race()
+                threading.Event().wait(max(0.0, began + when - time.monotonic()))
+                self.inject(number, name, seed)
+            threading.Event().wait(max(0.0, began + self.given.minutes * 60 - time.monotonic()))
+        finally:
+            self.stage.world.enough.set()
+            for one in self.begun:
+                one.join()
+        gone = [name for name in self.cluster._names() if not self.cluster.runs(name)]
+        assert not gone, f"ended by themselves: {gone}"
+        count, refused = self.stage.repeat(self.begun)
+        assert not refused, f"repeats were refused: {refused[:3]}"
+        once_more(self.stage)
+        return count
+
+
+def main() -> None:
+    flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    flags.add_argument("--store-nodes", type=int, default=1, choices=[1, 3])
+    flags.add_argument("--minutes", type=float, default=10.0)
+    flags.add_argument("--injections", type=int, default=60)
+    flags.add_argument("--seed", type=int, default=1)
+    flags.add_argument("--least", type=int, default=LEAST, help="acknowledged writes under which the run is invalid (%(default)s)")
+    flags.add_argument("--only", action="append", metavar="NAME", help="these faults alone, in turn; may be given several times")
+    flags.add_argument("--history", type=pathlib.Path, help="where the recorded history is kept; thrown away if not given")
+    flags.add_argument("--print-schedule", action="store_true", help="print the schedule, and do nothing")
+    given = flags.parse_args()
+    plan = schedule(given.seed, given.injections, given.minutes * 60)
+    if given.only:
+        plan = [(when, given.only[number % len(given.only)], seed) for number, (when, _, seed) in enumerate(plan)]
+    for number, (when, name, seed) in enumerate(plan, 1):
+        print(f"{number:3} {when:6.1f} s {injections.KINDS[name][0]} {name} ({seed})")
+    if given.print_schedule:
+        return
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        path = given.history or folder / "history.jsonl"
+        recorder, storm = Recorder(path), None
+        try:
+            storm = Storm(folder, recorder, given)
+            repeats = storm.run(plan)
+            storm.stage.settle()
+        except BaseException:
+            if storm and storm.node:
+                print(storm.node.last_words())
+            raise
+        finally:
+            recorder.close()
+            code = storm.node.stop() if storm and storm.node else 0
+            if storm and storm.proxy:
+                storm.proxy.stop()
+        judge(path, storm, plan, repeats)
+        assert code == 0, f"a stop exited with {code}"
+
+
+def judge(path: pathlib.Path, storm: Storm, plan: list, repeats: int) -> None:
+    """Prints what came of it, and fails if anything is broken or too little was done."""
+    history = load(str(path))
+    found = invariants.check(history)
+    kinds = collections.Counter(kind for kind, _, _ in storm.done)
+    acked, line = promised(history, found, len(storm.done), " ".join(f"{kind}x{count}" for kind, count in sorted(kinds.items())),
+                           storm.given.seed)
+    print(line)
+    invokes = [one for one in history.lines if one["is"] == "invoke"]
+    share = sum(not one["key"] for one in invokes) / max(1, len(invokes))
+    slowest = max(storm.done, key=lambda one: one[2])
+    print(f"order violations {len(found['I3']) + len(found['I8'])}; reads {share:.0%} of {len(invokes)} operations, judged "
+          f"{len(history.reads)}; repeated at the end {repeats}; rows of logs {len(history.rows)}; slowest recovery "
+          f"{slowest[2]:.1f} s after {slowest[0]} {slowest[1]}")
+    landed = [row for row in history.rows if group(row) in storm.withheld]
+    past = [one for stop in storm.stops for one in stop["past"]]
+    asked = collections.Counter()
+    for stop in storm.stops:
+        asked.update(stop["asked"])
+    print(f"owners stopped {len(storm.stops)}, each of which had an append refused; appends held {len(storm.withheld)}, landed "
+          f"afterwards {len(landed)}; asked of old owners {dict(asked)}: {sum(stop['right'] for stop in storm.stops)} answers of "
+          f"the present, {sum(stop['again'] for stop in storm.stops)} to come again, {len(past)} of the past")
+    for problem in [*past[:10], *storm.failed]:
+        print(f"    {problem}")
+    for name, problems in found.items():
+        for problem in problems[:5]:
+            print(f"{name} is broken ({len(problems)}): {problem}")
+    assert not any(found.values()) and not landed and not past, "the promise is broken"
+    history_test.plant_all(history)
+    assert len(storm.done) >= 0.9 * len(plan) and acked >= storm.given.least, "too little was done to mean anything"
+    assert share >= 0.3, f"only {share:.0%} were reads"
+
+
+def group(row: dict) -> str:
+    """A row's group as the store writes it."""
+    import base64
+
+    return base64.b64decode(row["group"]).hex()
+
+
+if __name__ == "__main__":
+    main()
