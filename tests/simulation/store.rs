@@ -46,6 +46,7 @@ fn of_members(request: &Request) -> bool {
         Request::Get(key)
         | Request::Insert { key, .. }
         | Request::Set { key, .. }
+        | Request::Destroy(key)
         | Request::Delete { key, .. } => of(key),
         Request::GetMany(keys) => keys.iter().any(of),
         Request::Scan(scan) => is_of_members(scan.table.table.name),

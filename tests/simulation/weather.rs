@@ -53,12 +53,13 @@ impl Faults for Weather {
                 0..3 => Fault::Lost { told },
                 3..6 => Fault::Unanswered { told },
                 6..9 => Fault::Lands { told, after: millis(random, 300..9_000) },
-                9..14 if self.tears => Fault::Torn { steps: random.random_range(0..batch.writes.len() + 2) },
+                9..14 if self.tears => Fault::Torn { steps: random.random_range(0..batch.writes.len() + 3) },
                 // Long enough for another round to be decided on what is laid over.
                 14..50 => Fault::Late { before: told / 2, after: told / 8 },
                 _ => Fault::Sound,
             },
             Request::Write(_)
+            | Request::Destroy(_)
             | Request::Insert { .. }
             | Request::Set { .. }
             | Request::Delete { .. }

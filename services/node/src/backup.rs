@@ -190,11 +190,13 @@ mod tests {
             &tables::APPLIED,
             &tables::TIMES,
             &tables::CHECKPOINTS,
+            &tables::NOTES,
             &tables::QUARANTINE,
             &tables::MEMBERS,
             &tables::OWNERSHIP,
             &tables::VIEW_POINTERS,
             &tables::VIEW_WRITERS,
+            &tables::VIEW_NOTED,
             &tables::RESTORING,
             &tables::PROBES,
         ];

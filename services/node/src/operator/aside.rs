@@ -112,7 +112,8 @@ impl Operator {
         for view in runtime.views().iter().filter(wants) {
             if let Err(failed) = runtime.rebuild(view.table().name, false, Arc::new(|_, _| {})).await {
                 // Why it is aside is what the event itself fails with, not what kept the rebuild from trying.
-                let problem = matches!(failed, RebuildError::Projection(_)).then(|| failed.to_string());
+                let problem = matches!(failed, RebuildError::Projection(_) | RebuildError::Writer(..))
+                    .then(|| failed.to_string());
                 for (at, one) in events.iter().enumerate() {
                     let problem = problem.as_deref().filter(|_| at == 0);
                     one.note(&self.platform, Settling::Unspecified, problem).await.map_err(store)?;

@@ -11,14 +11,19 @@ use tokio::sync::mpsc;
 use tonic::Status;
 
 pub(super) fn failure(failed: RebuildError) -> Status {
+    let later = |text| Failure::unavailable("VIEW_NOT_REBUILT_YET", text, Duration::from_secs(1));
     status(match failed {
-        RebuildError::NotHeld(shard) => Failure::unavailable(
-            "SHARD_NOT_HELD",
-            format!("Shard {shard} is not held by this process. Ask the one that holds it: `p92 owners`."),
-            Duration::from_secs(1),
-        ),
+        RebuildError::Elsewhere(member) => later(format!(
+            "The member {member} rebuilds this view at the moment. Wait until it is done: `p92 owners` shows whether it lives."
+        )),
+        RebuildError::InVain(whom) => later(format!(
+            "The live table answers as before: the rebuild waited in vain for {whom}. Look at its log, or end a member that hangs; then run this again."
+        )),
+        RebuildError::Disturbed(_) => later(format!(
+            "The live table answers as before: {failed}. Run this again when `p92 owners` is steady."
+        )),
         RebuildError::Store(failed) => error::store_failure(failed),
-        failed @ (RebuildError::Projection(_) | RebuildError::NoSuchView(_)) => {
+        failed @ (RebuildError::Projection(_) | RebuildError::Writer(..) | RebuildError::NoSuchView(_)) => {
             Failure::new(ErrorCode::FailedPrecondition, "VIEW_NOT_REBUILT", failed.to_string())
         }
     })

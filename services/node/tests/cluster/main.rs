@@ -15,5 +15,6 @@ mod posts;
 mod public;
 #[cfg(feature = "cql-tests")]
 mod real;
+mod rebuilds;
 mod shared;
 mod world;

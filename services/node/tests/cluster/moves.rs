@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::mpsc;
 
 /// Two replicas of posting, and accounts that both of them hold some of.
-async fn two_of_posting(all: &mut Installation) -> ([Replica; 2], Replica, Vec<u64>) {
+pub async fn two_of_posting(all: &mut Installation) -> ([Replica; 2], Replica, Vec<u64>) {
     let identity = all.start(Role::Identity).await;
     all.found_at(&[&identity]);
     within(identity.runtime.ready()).await;

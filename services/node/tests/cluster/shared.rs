@@ -81,6 +81,11 @@ impl Engine for Shared {
         self.0.write(writes).await
     }
 
+    async fn destroy(&self, key: &RowKey) -> Result<(), StoreError> {
+        self.1.note(key, Way::Plain);
+        self.0.destroy(key).await
+    }
+
     async fn insert_if_absent(&self, key: &RowKey, value: Bytes) -> Result<Conditional, StoreError> {
         self.1.note(key, Way::Conditional);
         self.0.insert_if_absent(key, value).await

@@ -174,10 +174,10 @@ impl Keyring {
         String::from_utf8(bytes.to_vec()).map_err(Failure::internal)
     }
 
-    /// Destroys the key of a content stream.
+    /// Destroys the key of a content stream, which gets none again. It was written plainly, perhaps by another process
+    /// whose clock is ahead, so that a plain delete would not do.
     pub async fn destroy_content(&self, service: Service, content: &Stream) -> Result<(), Failure> {
-        let gone = Write { key: content_row(service, content), value: None };
-        self.engine.write(vec![gone]).await.map_err(store_failure)?;
+        self.engine.destroy(&content_row(service, content)).await.map_err(store_failure)?;
         self.contents.forget(&(service, content.clone()));
         Ok(())
     }

@@ -7,11 +7,11 @@ use crate::platform::Shared;
 use crate::progress::Mark;
 use crate::quarantine::{Quarantine, TRIES};
 use crate::reader::GroupStream;
-use crate::rebuild::{self, Join};
+use crate::rebuild::{self, Join, joins};
 use crate::rows::{Layers, Rows, readable, to_writes};
 use crate::settle::{self, Aside};
 use crate::view::ViewSet;
-use crate::{Platform, Poison, Recorded, tables};
+use crate::{Platform, Poison, Recorded, notes, tables};
 use async_trait::async_trait;
 use p92_kernel::{Seq, Service};
 use p92_proto::event::v1::Settling;
@@ -61,6 +61,12 @@ pub struct Lease {
 /// and a row for each of them would cost the store more than the groups themselves.
 const KEEP_WITHIN: Duration = Duration::from_millis(250);
 
+/// Rows of a group as the store shall have them, and the note that finishes them.
+type Batch = (Vec<ProjectedWrite>, Option<ProjectedWrite>);
+
+/// Nothing to write.
+const NOTHING: Batch = (Vec::new(), None);
+
 /// The checkpoint as it stands in the store. The reader may be further by groups that left nothing.
 struct Kept {
     checkpoint: RowKey,
@@ -71,28 +77,19 @@ struct Kept {
 
 impl Kept {
     /// The reader came so far. Rows are written at once, and the checkpoint with them.
-    async fn come_to(
-        &mut self,
-        platform: &Platform,
-        to: Seq,
-        writes: Vec<ProjectedWrite>,
-    ) -> Result<(), Wait> {
+    async fn come_to(&mut self, platform: &Platform, to: Seq, (writes, note): Batch) -> Result<(), Wait> {
         if writes.is_empty() {
             self.due.get_or_insert_with(|| Instant::now() + KEEP_WITHIN);
             return Ok(());
         }
-        self.move_to(platform, to, writes).await
+        self.move_to(platform, to, (writes, note)).await
     }
 
     /// Moves the checkpoint, with the rows that belong to it.
-    async fn move_to(
-        &mut self,
-        platform: &Platform,
-        to: Seq,
-        writes: Vec<ProjectedWrite>,
-    ) -> Result<(), Wait> {
+    async fn move_to(&mut self, platform: &Platform, to: Seq, (writes, note): Batch) -> Result<(), Wait> {
         if to > self.stands {
-            let batch = ProjectedBatch { checkpoint: self.checkpoint.clone(), from: self.stands, to, writes };
+            let (checkpoint, from) = (self.checkpoint.clone(), self.stands);
+            let batch = ProjectedBatch { checkpoint, from, to, writes, note };
             if let Projection::Refused { stands } = platform.engine.project(batch).await?
                 && stands != to
             {
@@ -121,6 +118,8 @@ enum Wait {
     Newer(String),
     /// Somebody else moved the checkpoint.
     Moved(Seq),
+    /// Somebody has begun to write behind the checkpoint, this reader itself perhaps.
+    Touched,
 }
 
 impl From<StoreError> for Wait {
@@ -145,6 +144,7 @@ impl Lease {
                         problem
                     }
                     Wait::Moved(seq) => format!("the checkpoint stands at {seq}"),
+                    Wait::Touched => "rows behind the checkpoint are being written".to_owned(),
                 },
             };
             self.shared.metrics.waiting(self.log);
@@ -178,12 +178,7 @@ impl Lease {
     ) -> Result<std::convert::Infallible, Wait> {
         let platform = &Arc::clone(&self.shared.platform);
         let checkpoint = tables::checkpoint_key(&self.name, self.log);
-        let at = platform.engine.get(&checkpoint).await?.map_or(Seq(0), |row| Seq(row.stamp));
-        if let Work::Views(views) = &self.work {
-            for view in views.0.iter() {
-                self.shared.view_states.load_writer(&*platform.engine, view.table(), self.log).await?;
-            }
-        }
+        let at = self.begin(&checkpoint).await?;
         let mut quarantine = Quarantine::load(platform, &self.name, self.log).await?;
         let mark = Mark::reader(&self.name, self.log);
         platform.progress.reached(&mark, at);
@@ -200,12 +195,13 @@ impl Lease {
                     continue;
                 }
                 Some(join) = self.joining.recv() => {
-                    kept.move_to(platform, groups.at(), Vec::new()).await?;
-                    rebuild::join(&self.shared, self.log, groups.at(), join).await;
+                    kept.move_to(platform, groups.at(), NOTHING).await?;
+                    let epoch = self.epoch()?;
+                    rebuild::join(&self.shared, self.log, (groups.at(), epoch), join).await;
                     continue;
                 }
                 () = kept.due() => {
-                    kept.move_to(platform, groups.at(), Vec::new()).await?;
+                    kept.move_to(platform, groups.at(), NOTHING).await?;
                     continue;
                 }
                 group = groups.next() => group?,
@@ -213,15 +209,14 @@ impl Lease {
             let to = group.last_seq();
             match &self.work {
                 Work::Views(views) => {
-                    let rows = self.project(views, &group, &mut quarantine).await?;
-                    let writes = to_writes(&rows, &self.shared.view_states, self.log);
-                    kept.come_to(platform, to, writes).await?;
+                    let batch = self.batch(views, &group, &mut quarantine, &kept).await?;
+                    kept.come_to(platform, to, batch).await?;
                 }
                 Work::Effects(consumer) => {
                     if self.effects(&**consumer, &group, &mut quarantine).await? {
-                        kept.move_to(platform, to, Vec::new()).await?;
+                        kept.move_to(platform, to, NOTHING).await?;
                     } else {
-                        kept.come_to(platform, to, Vec::new()).await?;
+                        kept.come_to(platform, to, NOTHING).await?;
                     }
                 }
             }
@@ -230,6 +225,44 @@ impl Lease {
             self.shared.metrics.lag(&self.name, self.log, head, to);
             *pause = Duration::from_millis(50);
         }
+    }
+
+    /// The epoch of the slot under which it reads.
+    fn epoch(&self) -> Result<u64, Wait> {
+        let epoch = self.shared.platform.membership.epoch(self.shared.service, self.log.shard);
+        epoch.ok_or_else(|| Wait::Error("the slot is held no longer".to_owned()))
+    }
+
+    /// Where it goes on. What it or another left half done is finished first: nothing computed before then would be right.
+    async fn begin(&self, checkpoint: &RowKey) -> Result<Seq, Wait> {
+        let engine = &*self.shared.platform.engine;
+        let Work::Views(views) = &self.work else {
+            return Ok(engine.get(checkpoint).await?.map_or(Seq(0), |row| Seq(row.stamp)));
+        };
+        let epoch = self.epoch()?;
+        for view in views.0.iter() {
+            joins::find_out(&self.shared, view.table(), self.log, epoch).await?;
+        }
+        let of: Vec<_> = views.0.iter().map(|view| view.table()).collect();
+        let writes = |rows: &Overlay| to_writes(rows, &self.shared.view_states, self.log);
+        Ok(notes::finish_noted(engine, checkpoint, &of, writes).await?)
+    }
+
+    /// The rows of a group, computed from what stood where the checkpoint stands.
+    async fn batch(
+        &self,
+        views: &ViewSet,
+        group: &Group,
+        quarantine: &mut Quarantine,
+        kept: &Kept,
+    ) -> Result<Batch, Wait> {
+        let rows = self.project(views, group, quarantine).await?;
+        let engine = &*self.shared.platform.engine;
+        if rows.rests_on_reads() && !notes::untouched(engine, &kept.checkpoint, kept.stands).await? {
+            return Err(Wait::Touched);
+        }
+        let note = notes::note_of(engine, &kept.checkpoint, &rows, group.last_seq());
+        Ok((to_writes(&rows, &self.shared.view_states, self.log), note))
     }
 
     async fn project(
@@ -254,7 +287,11 @@ impl Lease {
                     return Err(Wait::Newer(format!("{} is newer than this build", event.event_type())));
                 }
                 // A function of events fails the same way however often it is tried.
-                Err(error) => self.put_aside(quarantine, event, &error.to_string()).await?,
+                Err(error) => {
+                    // Perhaps it fails by what it has read.
+                    rows.has_read();
+                    self.put_aside(quarantine, event, &error.to_string()).await?;
+                }
             }
         }
         Ok(rows)

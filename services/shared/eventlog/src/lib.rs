@@ -8,7 +8,9 @@
 //! | `stream`, `event`, `group` | what is written: streams, events, groups, and their bytes |
 //! | `owner` | deciding a round, appending its group, taking over |
 //! | `worker` | the task that runs an owner and answers in order |
-//! | `view`, `rows`, `rebuild` | rows that are functions of events |
+//! | `view`, `rows` | rows that are functions of events |
+//! | `pointers`, `rebuild` | which of a view's two tables is read and written; building it anew |
+//! | `notes` | batches of them that may end half done, and how they are finished |
 //! | `reader`, `lease`, `quarantine`, `settle` | those who follow a log; what they put aside, and what becomes of it |
 //! | `bus` | the hint that a log has grown |
 //! | `membership` | who holds which slot |
@@ -31,10 +33,12 @@ pub mod keys;
 pub mod lease;
 pub mod membership;
 pub mod metrics;
+pub mod notes;
 pub mod opened;
 pub mod overlay;
 pub mod owner;
 pub mod platform;
+pub mod pointers;
 pub mod progress;
 pub mod quarantine;
 pub mod reader;

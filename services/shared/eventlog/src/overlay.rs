@@ -28,6 +28,7 @@ pub struct Laid {
 #[derive(Clone, Debug, Default)]
 pub struct Overlay {
     rows: BTreeMap<Place, Laid>,
+    rests_on_reads: bool,
 }
 
 impl Overlay {
@@ -45,6 +46,18 @@ impl Overlay {
     /// Lays all rows of `newer` over these.
     pub fn absorb(&mut self, newer: Self) {
         self.rows.extend(newer.rows);
+        self.rests_on_reads |= newer.rests_on_reads;
+    }
+
+    /// Whether these rows would be others if the rows that stood before had been others; see `notes`.
+    #[must_use]
+    pub const fn rests_on_reads(&self) -> bool {
+        self.rests_on_reads
+    }
+
+    /// A row was read to compute these.
+    pub const fn has_read(&mut self) {
+        self.rests_on_reads = true;
     }
 
     /// Takes away the rows that the store has acknowledged: those up to `applied`.
@@ -55,6 +68,7 @@ impl Overlay {
     /// Takes everything away.
     pub fn clear(&mut self) {
         self.rows.clear();
+        self.rests_on_reads = false;
     }
 
     /// Whether nothing is laid.

@@ -5,18 +5,17 @@
 use crate::error::store_failure;
 use crate::failpoint::{self, Place};
 use crate::group::{GROUP_BYTES, Group};
-use crate::overlay::Overlay;
+use crate::overlay::{Laid, Overlay, Place};
 use crate::platform::Shared;
 use crate::progress::Mark;
+use crate::rebuild::joins;
 use crate::round::{Command, Round};
 use crate::rows::to_writes;
-use crate::{CommandMeta, Receipt, Recorded, tables};
+use crate::{CommandMeta, Receipt, Recorded, notes, tables};
 use bytes::Bytes;
 use p92_kernel::{Failure, IdMint, Millis, Position, Seq, clock};
 use p92_proto::event::v1;
-use p92_storage::{
-    Append, LogKey, LogRow, Outcome, ProjectedBatch, ProjectedWrite, Projection, RowKey, StoreError, Write,
-};
+use p92_storage::{Append, LogKey, LogRow, Outcome, ProjectedBatch, Projection, RowKey, StoreError, Write};
 use prost::{Message, Name};
 use std::sync::Arc;
 use std::time::Duration;
@@ -144,11 +143,10 @@ impl Owner {
     pub async fn take_over(&mut self, member: &str, epoch: u64) -> Result<(), StoreError> {
         self.round.forget();
         let log = self.log();
-        let platform = Arc::clone(&self.shared().platform);
         for view in self.shared().own_views.0.iter() {
-            self.shared().view_states.load_writer(&*platform.engine, view.table(), log).await?;
+            joins::find_out(self.shared(), view.table(), log, epoch).await?;
         }
-        let applied = read_stamp(&self.round, &tables::applied_key(log)).await?;
+        let applied = self.finish_noted().await?;
         let applied = self.write_long_tail(applied).await?;
         let mut last_time = self.last_time().await?;
         let mut missing = self.read_from(applied).await?;
@@ -203,13 +201,30 @@ impl Owner {
         let mut from = applied;
         for group in missing {
             self.round.head = Seq(group.first_seq.0.saturating_sub(1));
-            let rows = self.round.project(&group.events).await.map_err(damaged)?;
+            let mut rows = self.round.project(&group.events).await.map_err(damaged)?;
+            let engine = &*self.shared().platform.engine;
+            if rows.rests_on_reads()
+                && !notes::untouched(engine, &tables::applied_key(self.log()), from).await?
+            {
+                // Whoever was owner before is not dead. Its batch is in its note now; the next try begins with that.
+                let reason = format!("rows behind {from} are still written by the owner before");
+                return Err(StoreError::Unavailable { reason, outcome: Outcome::NoEffect });
+            }
             let body = group.to_row().events;
-            let rowed = self.rowed(&group, body, from, &rows);
+            let rowed = self.rowed(&group, body, from, &mut rows);
             from = rowed.last_seq();
             finish(self.shared(), &rowed).await?;
         }
         Ok(())
+    }
+
+    /// Where `applied` stands, once the batch that an owner before left half done is whole.
+    async fn finish_noted(&self) -> Result<Seq, StoreError> {
+        let (shared, log) = (self.shared(), self.log());
+        let views = shared.own_views.0.iter().map(|view| view.table());
+        let of: Vec<_> = views.chain([tables::streams(log.service), &tables::TIMES]).collect();
+        let writes = |rows: &Overlay| to_writes(rows, &shared.view_states, log);
+        notes::finish_noted(&*shared.platform.engine, &tables::applied_key(log), &of, writes).await
     }
 
     async fn last_time(&self) -> Result<Millis, StoreError> {
@@ -266,25 +281,29 @@ impl Owner {
     pub fn close_round(&mut self) -> Option<Decided> {
         let events = std::mem::take(&mut self.round.events);
         let before = std::mem::take(&mut self.round.before);
-        let pending = std::mem::take(&mut self.round.pending);
+        let mut pending = std::mem::take(&mut self.round.pending);
         self.round.fresh.clear();
         if events.is_empty() {
             return None;
         }
         let group = self.group(self.round.head.next(), events);
         let row = group.to_row();
-        let rowed = self.rowed(&group, row.events.clone(), self.round.head, &pending);
+        let rowed = self.rowed(&group, row.events.clone(), self.round.head, &mut pending);
         Some(Decided { row, before, laid: pending, rowed })
     }
 
-    fn rowed(&self, group: &Group, body: Bytes, from: Seq, rows: &Overlay) -> Rowed {
+    fn rowed(&self, group: &Group, body: Bytes, from: Seq, rows: &mut Overlay) -> Rowed {
         let to = group.last_seq();
-        let mut writes = to_writes(rows, &self.shared().view_states, self.log());
         if let Some(time) = last_event_time(group) {
             let value = Bytes::from(v1::LogTimeRow { time_ms: time.0 }.encode_to_vec());
-            writes.push(ProjectedWrite { key: times_key(self.log()), value: Some(value), at: to });
+            let RowKey { table, partition, clustering } = times_key(self.log());
+            let place = Place { table: table.table.name, partition, clustering };
+            rows.lay(place, Laid { table: table.table, value: Some(value), at: to });
         }
-        let batch = ProjectedBatch { checkpoint: tables::applied_key(self.log()), from, to, writes };
+        let checkpoint = tables::applied_key(self.log());
+        let note = notes::note_of(&*self.shared().platform.engine, &checkpoint, rows, to);
+        let writes = to_writes(rows, &self.shared().view_states, self.log());
+        let batch = ProjectedBatch { checkpoint, from, to, writes, note };
         Rowed { log: self.log(), batch, events: group.events.len(), body }
     }
 
@@ -368,10 +387,6 @@ fn last_event_time(group: &Group) -> Option<Millis> {
 fn times_key(log: LogKey) -> RowKey {
     let clustering = p92_storage::Key::new().small(log.shard.0);
     RowKey::new(tables::TIMES.only(), tables::applied_partition(log.service), clustering)
-}
-
-async fn read_stamp(round: &Round, key: &RowKey) -> Result<Seq, StoreError> {
-    Ok(round.shared.platform.engine.get(key).await?.map_or(Seq(0), |row| Seq(row.stamp)))
 }
 
 /// Groups of a log after a position, up to `until` if given.

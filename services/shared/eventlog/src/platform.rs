@@ -2,8 +2,9 @@
 
 use crate::heads::Heads;
 use crate::metrics::Metrics;
+use crate::pointers::ViewStates;
 use crate::progress::Progress;
-use crate::view::{ViewSet, ViewStates};
+use crate::view::ViewSet;
 use crate::{Bus, Keyring, Membership};
 use p92_kernel::{Clock, Random, Service, ShardCount};
 use p92_storage::Engine;

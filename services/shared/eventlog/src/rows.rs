@@ -2,7 +2,7 @@
 
 use crate::ProjectionError;
 use crate::overlay::{Laid, Overlay, Place};
-use crate::view::ViewStates;
+use crate::pointers::ViewStates;
 use bytes::Bytes;
 use p92_kernel::Seq;
 use p92_storage::{
@@ -158,6 +158,7 @@ impl<'a> Rows<'a> {
         if let Some(laid) = self.out.get(&place) {
             return Ok(laid.value.clone());
         }
+        self.out.has_read();
         let found = self.layers.get(self.table, &partition, &clustering).await?;
         if found.as_ref().is_some_and(|(_, stamp)| *stamp >= self.at) {
             self.ahead.insert(place);
@@ -185,6 +186,7 @@ impl<'a> Rows<'a> {
         limit: usize,
     ) -> Result<Vec<(Bytes, Bytes)>, ProjectionError> {
         let partition = partition.into();
+        self.out.has_read();
         let mut laid = vec![&self.out];
         laid.extend_from_slice(self.layers.laid);
         let layers = Layers { engine: self.layers.engine, laid: &laid };

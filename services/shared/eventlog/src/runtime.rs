@@ -1,17 +1,20 @@
 //! What a service holds in its hand: its shards' workers, its readers, its reads.
 
 use crate::lease::{Lease, Work};
-use crate::membership::Holder;
+use crate::membership::{self, Holder};
 use crate::metrics::Metrics;
 use crate::platform::Shared;
-use crate::rebuild::{self, Join, RebuildError, Report, Watch};
+use crate::pointers::ViewStates;
+use crate::rebuild::joins::{self, Due};
+use crate::rebuild::{Join, Rebuild, RebuildError, Report, Watch};
 use crate::round::{Command, Round};
 use crate::settle;
-use crate::view::{ViewSet, ViewStates};
+use crate::view::ViewSet;
 use crate::worker::{Holding, Worker};
 use crate::{CommandMeta, Consumer, Platform, Reads, Receipt, View, keys::Keys};
 use futures::future::BoxFuture;
 use p92_kernel::{Elsewhere, Failure, Seq, Service, Shard};
+use p92_proto::event::v1;
 use p92_storage::{LogKey, StoreError, Table};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,6 +46,8 @@ pub struct Runtime {
     joins: Mutex<BTreeMap<LogKey, mpsc::Sender<Join>>>,
     /// One rebuild at a time: a second one of the same view would empty the table that the first one fills.
     rebuilding: tokio::sync::Mutex<()>,
+    /// Which version of each view's pointer this member has noted in which rebuild.
+    noted: Mutex<BTreeMap<&'static str, (u64, u64)>>,
 }
 
 /// The leased readers that a service has, by source and name.
@@ -65,8 +70,6 @@ impl Runtime {
         let mut views: Vec<Arc<dyn View>> = vec![Arc::new(Keys::new(spec.service))];
         views.extend(spec.views.iter().cloned());
         let view_states = Arc::new(ViewStates::default());
-        let tables: Vec<&'static Table> = views.iter().map(|view| view.table()).collect();
-        view_states.load(&*platform.engine, &tables).await?;
         let shared = Arc::new(Shared {
             platform: Arc::clone(platform),
             service: spec.service,
@@ -95,12 +98,18 @@ impl Runtime {
             views,
             joins: Mutex::default(),
             rebuilding: tokio::sync::Mutex::default(),
+            noted: Mutex::default(),
         });
         platform.membership.join(runtime.shared.service).await?;
+        // As a member: from now on nobody leaves a table before this process has noted that another one answers.
+        runtime.load_pointers().await?;
         let mut running = Running { leases, by_shard: BTreeMap::new() };
         let held = platform.membership.slots().borrow().clone();
         running.distribute(&runtime, &held);
         platform.tasks.spawn(follow_slots(Arc::clone(&runtime), running));
+        if !platform.engine.capabilities().exclusive {
+            platform.tasks.spawn(follow_rebuilds(Arc::clone(&runtime)));
+        }
         Ok(runtime)
     }
 
@@ -192,23 +201,82 @@ impl Runtime {
         &self.views
     }
 
+    /// Reads which tables answer. Where members share a store, one that does not answer for a moment ends no start.
+    async fn load_pointers(&self) -> Result<(), StoreError> {
+        let platform = self.platform();
+        let mut pause = Duration::from_millis(100);
+        loop {
+            match self.shared.view_states.load(&*platform.engine, &self.tables()).await {
+                Err(error @ StoreError::Unavailable { .. })
+                    if !platform.engine.capabilities().exclusive && !platform.stopping.is_cancelled() =>
+                {
+                    tracing::warn!(service = %self.service(), %error, "which views answer could not be read yet");
+                }
+                loaded => return loaded,
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_secs(2));
+        }
+    }
+
+    fn tables(&self) -> Vec<&'static Table> {
+        self.views.iter().map(|view| view.table()).collect()
+    }
+
+    /// Looks whether views of this service are rebuilt, notes it, and has the writers of this process join.
+    async fn look_at_rebuilds(&self) -> Result<(), StoreError> {
+        let (engine, states) = (&*self.platform().engine, &self.shared.view_states);
+        states.load(engine, &self.tables()).await?;
+        for view in &self.views {
+            let (table, pointer) = (view.table(), states.pointer(view.table()));
+            let (rebuild, Some(version)) = (pointer.rebuild, pointer.version) else { continue };
+            if rebuild == 0 {
+                continue;
+            }
+            let before = self.noted.lock().get(table.name).copied();
+            if before != Some((rebuild, version)) {
+                joins::note(engine, table, rebuild, &self.platform().member, version).await?;
+                self.noted.lock().insert(table.name, (rebuild, version));
+            }
+            for (log, (version, row)) in joins::writers(engine, table, rebuild).await? {
+                let Some(epoch) = self.platform().membership.epoch(self.service(), log.shard) else {
+                    continue;
+                };
+                match joins::due(&self.shared, table, rebuild, (log, epoch), &row) {
+                    Due::Nothing => {}
+                    Due::Join => self.ask_to_join(log, Join { view: Arc::clone(view), rebuild }),
+                    Due::Void => {
+                        let void = v1::ViewWriterRow { void: true, ..row };
+                        joins::put(engine, table, rebuild, log, (version, &void)).await?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells the writer of a log, if this process has one. One that is told already, or cannot hear, is told again later.
+    fn ask_to_join(&self, log: LogKey, join: Join) {
+        let joins = if log.service == self.service() {
+            let owns = |worker: &&Worker| *worker.holding().borrow() == Holding::Owning;
+            self.workers.get(&log.shard).filter(owns).map(Worker::joins)
+        } else {
+            self.joins.lock().get(&log).cloned()
+        };
+        if let Some(joins) = joins {
+            let _ = joins.try_send(join);
+        }
+    }
+
     /// Rebuilds a view beside the live one; see `rebuild`.
     pub async fn rebuild(&self, name: &str, verify: bool, watch: Watch) -> Result<Report, RebuildError> {
         let view = self.views.iter().find(|view| view.table().name == name).cloned();
         let view = view.ok_or_else(|| RebuildError::NoSuchView(name.to_owned()))?;
         let source = view.source();
-        let mut writers = Vec::new();
-        for (shard, worker) in &self.workers {
-            let log = LogKey { service: source, shard: *shard };
-            let joins = if source == self.shared.service {
-                Some(worker.joins())
-            } else {
-                self.joins.lock().get(&log).cloned()
-            };
-            writers.push((log, joins.ok_or(RebuildError::NotHeld(*shard))?));
-        }
+        let logs = self.workers.keys().map(|shard| LogKey { service: source, shard: *shard }).collect();
         let _alone = self.rebuilding.lock().await;
-        rebuild::rebuild(&self.shared, view, writers, verify, watch).await
+        let look = || -> BoxFuture<'_, Result<(), StoreError>> { Box::pin(self.look_at_rebuilds()) };
+        Rebuild { shared: &self.shared, view, logs, look: &look, watch }.run(verify).await
     }
 
     /// Waits until ownership has settled: every shard is owned here, or held by another member that lives.
@@ -306,4 +374,16 @@ async fn follow_slots(runtime: Arc<Runtime>, mut running: Running) {
     }
     // Workers end by losing their slots: what was appended gets its rows, what waits is turned away.
     running.distribute(&runtime, &BTreeMap::new());
+}
+
+/// Looks at rebuilds that other members run, as often as at slots.
+async fn follow_rebuilds(runtime: Arc<Runtime>) {
+    let platform = Arc::clone(runtime.platform());
+    let mut looks = tokio::time::interval(membership::LOOK_EVERY);
+    looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    while platform.stopping.run_until_cancelled(looks.tick()).await.is_some() {
+        if let Err(error) = runtime.look_at_rebuilds().await {
+            tracing::warn!(service = %runtime.service(), %error, "rebuilds could not be looked for");
+        }
+    }
 }

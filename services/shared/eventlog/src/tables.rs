@@ -70,6 +70,13 @@ pub static CHECKPOINTS: Table = Table {
     row: "",
     serves: "consumer | service, shard → its stamp: where a reader goes on",
 };
+/// The rows of batches that may end half done.
+pub static NOTES: Table = Table {
+    name: "eventlog_notes",
+    class: Class::State,
+    row: "p92.event.v1.NoteRow",
+    serves: "as the checkpoint of a batch → its rows: who finds it half done writes exactly these",
+};
 /// Processes that live.
 pub static MEMBERS: Table = Table {
     name: "eventlog_members",
@@ -91,12 +98,19 @@ pub static VIEW_POINTERS: Table = Table {
     row: "p92.event.v1.ViewPointerRow",
     serves: "one partition | view → a or b: which table answers",
 };
-/// Which tables of a view each writing shard writes.
+/// Which writing shards have joined a rebuild.
 pub static VIEW_WRITERS: Table = Table {
     name: "eventlog_view_writers",
     class: Class::State,
     row: "p92.event.v1.ViewWriterRow",
-    serves: "view | service, shard → both: which tables a writing shard writes",
+    serves: "view, rebuild | service, shard → both: which tables a writing shard writes",
+};
+/// Who has noted what the pointer of a view says while a rebuild goes on.
+pub static VIEW_NOTED: Table = Table {
+    name: "eventlog_view_noted",
+    class: Class::State,
+    row: "p92.event.v1.ViewNotedRow",
+    serves: "view, rebuild | member → version: whether anybody may still read or write by an older pointer",
 };
 /// Whether a backup is being restored into this store.
 pub static RESTORING: Table = Table {
@@ -132,10 +146,12 @@ pub fn all() -> Vec<&'static Table> {
             &APPLIED,
             &TIMES,
             &CHECKPOINTS,
+            &NOTES,
             &MEMBERS,
             &OWNERSHIP,
             &VIEW_POINTERS,
             &VIEW_WRITERS,
+            &VIEW_NOTED,
             &QUARANTINE,
             &RESTORING,
             &PROBES,
@@ -160,6 +176,13 @@ pub fn applied_key(log: LogKey) -> RowKey {
 pub fn checkpoint_key(consumer: &str, log: LogKey) -> RowKey {
     let clustering = Key::new().text(log.service.name()).small(log.shard.0);
     RowKey::new(CHECKPOINTS.only(), Key::new().text(consumer), clustering)
+}
+
+/// The note of the batch that moves a checkpoint: of a reader, or of an owner, whose checkpoint is `applied`. Their
+/// clustering keys begin differently.
+#[must_use]
+pub fn note_key(checkpoint: &RowKey) -> RowKey {
+    RowKey::new(NOTES.only(), checkpoint.partition.clone(), checkpoint.clustering.clone())
 }
 
 /// Whose checkpoint it is, and of which log.

@@ -272,7 +272,7 @@ impl Run {
                 Next::End(ended) => break ended,
                 Next::Join(join) => {
                     stage.drain().await;
-                    rebuild::join(&self.shared, self.log, self.owner.head(), join).await;
+                    rebuild::join(&self.shared, self.log, (self.owner.head(), epoch), join).await;
                     stage = Stage::start(&self.shared, self.owner.head());
                 }
                 Next::Batch(batch) => {

@@ -96,6 +96,6 @@ fn plant(store: &Embedded, table: &'static Table, turn: usize) {
 
 fn project(store: &Embedded, turn: usize, at: Seq, writes: Vec<ProjectedWrite>) {
     let checkpoint = RowKey::new(FLIPS.only(), "flip", turn.to_be_bytes().to_vec());
-    let batch = ProjectedBatch { checkpoint, from: Seq(0), to: at, writes };
+    let batch = ProjectedBatch { checkpoint, from: Seq(0), to: at, writes, note: None };
     assert_eq!(block_on(store.project(batch)).unwrap(), Projection::Applied);
 }

@@ -121,7 +121,7 @@ pub enum Conditional {
 
 /// Rows that are a function of a log up to a position, and the checkpoint that says so.
 ///
-/// CQL: each row is written at the timestamp of its position, then the checkpoint. Embedded: one atomic batch, refused unless
+/// CQL: the note first, then each row at the timestamp of its position, then the checkpoint. Embedded: one atomic batch, refused unless
 /// the checkpoint stands at `from`.
 #[derive(Clone, Debug)]
 pub struct ProjectedBatch {
@@ -133,6 +133,9 @@ pub struct ProjectedBatch {
     pub to: Seq,
     /// At most one write per key.
     pub writes: Vec<ProjectedWrite>,
+    /// A row that must stand before the first of the others is written, so that whoever finds the batch half done can
+    /// finish it. An engine to which a batch is one atomic write leaves it out.
+    pub note: Option<ProjectedWrite>,
 }
 
 /// A put or delete at a position: an older position never overwrites a newer one.
@@ -234,6 +237,11 @@ pub trait Engine: Send + Sync + std::fmt::Debug + 'static {
     /// conditional writes touch, and not for rows that are written at a position: on CQL a plain write bears the time,
     /// and no position would ever be newer. Several partitions are a bug of the caller.
     async fn write(&self, writes: Vec<Write>) -> Result<(), StoreError>;
+
+    /// Deletes a row that was written plainly, whoever's clock it bears, and for good: what of it is still under way has
+    /// no effect any more. For rows that nobody makes a second time, such as keys: on CQL the delete bears a time a day
+    /// ahead, and whatever is written there before then is lost.
+    async fn destroy(&self, key: &RowKey) -> Result<(), StoreError>;
 
     /// Puts the row, in version 1, if there is none.
     async fn insert_if_absent(&self, key: &RowKey, value: Bytes) -> Result<Conditional, StoreError>;

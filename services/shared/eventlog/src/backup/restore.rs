@@ -246,6 +246,7 @@ async fn set_checkpoint(
         from: Seq(0),
         to,
         writes: Vec::new(),
+        note: None,
     };
     match surely(|| engine.project(batch.clone())).await? {
         Projection::Refused { stands } if stands != to => Err(disturbed(&checkpoint.reader)),

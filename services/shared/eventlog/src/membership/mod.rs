@@ -269,9 +269,37 @@ impl Membership {
             services: wanted.iter().map(|service| service.name().to_owned()).collect(),
             address: self.address.clone(),
             away: self.away(),
+            serves: services.iter().map(|service| service.name().to_owned()).collect(),
         };
         self.beat(&row, &mut version).await?;
         self.settle_all(&services).await
+    }
+
+    /// The members that run a service, as a look at this moment finds them.
+    pub async fn serving(&self, service: Service) -> Result<Vec<String>, StoreError> {
+        let runs = |row: &v1::MemberRow| {
+            // Builds that do not say what they run say at least whose slots they want.
+            row.serves.iter().chain(&row.services).any(|name| name == service.name())
+        };
+        let living = self.look().await?;
+        Ok(living.into_iter().filter(|(_, row)| runs(row)).map(|(member, _)| member).collect())
+    }
+
+    /// Whether a member lives, as far as this one can tell at this moment.
+    pub async fn lives(&self, member: &str) -> Result<bool, StoreError> {
+        Ok(self.look().await?.contains_key(member))
+    }
+
+    /// The ownership row of a slot as it stands: its member and epoch.
+    pub async fn owner(&self, service: Service, shard: Shard) -> Result<(String, u64), StoreError> {
+        let (_, row) = rows::owner(&*self.engine, service, shard).await?;
+        Ok((row.member, row.epoch))
+    }
+
+    /// The epoch under which this member holds a slot.
+    #[must_use]
+    pub fn epoch(&self, service: Service, shard: Shard) -> Option<u64> {
+        self.slots.borrow().get(&(service, shard)).copied()
     }
 
     /// A look at the others without a beat.

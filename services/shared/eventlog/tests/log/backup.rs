@@ -311,7 +311,7 @@ async fn an_event_is_never_without_those_that_it_follows() {
     let key = tables::applied_key(parent);
     store.write(vec![Write { key: key.clone(), value: None }]).await.unwrap();
     let behind = Seq(first.seq.0 - 1);
-    let batch = ProjectedBatch { checkpoint: key, from: Seq(0), to: behind, writes: vec![] };
+    let batch = ProjectedBatch { checkpoint: key, from: Seq(0), to: behind, writes: vec![], note: None };
     store.project(batch).await.unwrap();
     let manifest = take(&store, &dir.path().join("backup")).await.unwrap();
     assert_eq!(manifest.positions.get(&parent), Some(&first.seq));

@@ -143,6 +143,7 @@ async fn rows_that_are_ahead_are_seen_by_a_scan_and_left_alone() {
         from: Seq(0),
         to: Seq(8),
         writes: vec![write(1, 4), write(2, 5), write(3, 8)],
+        note: None,
     };
     engine.project(batch).await.unwrap();
     let mut rows = Rows::new(table, Seq(5), Layers { engine: &*engine, laid: &[] });

@@ -104,6 +104,10 @@ impl Engine for Shim {
         self.store.write(writes).await
     }
 
+    async fn destroy(&self, key: &RowKey) -> Result<(), StoreError> {
+        self.store.destroy(key).await
+    }
+
     async fn insert_if_absent(&self, key: &RowKey, value: Bytes) -> Result<Conditional, StoreError> {
         self.store.insert_if_absent(key, value).await
     }

@@ -100,6 +100,7 @@ macro_rules! conformance_cases {
             a_table_is_scanned_whole_and_in_one_order
             a_table_scan_survives_changes
             clearing_takes_one_side_only
+            what_is_destroyed_is_gone
             an_insert_happens_once
             one_of_many_inserts_wins
             versions_rise_by_one
@@ -117,6 +118,7 @@ macro_rules! conformance_cases {
             a_projection_goes_on_from_its_checkpoint
             an_older_position_never_overwrites_a_newer_one
             projections_are_seen_in_order
+            a_note_stands_where_a_batch_may_end_half_done
         }
     };
 }
@@ -153,12 +155,12 @@ pub use logs::{
     writes_before_an_append_are_there_with_it,
 };
 pub use projections::{
-    a_projection_goes_on_from_its_checkpoint, an_older_position_never_overwrites_a_newer_one,
-    projections_are_seen_in_order, rows_carry_their_position,
+    a_note_stands_where_a_batch_may_end_half_done, a_projection_goes_on_from_its_checkpoint,
+    an_older_position_never_overwrites_a_newer_one, projections_are_seen_in_order, rows_carry_their_position,
 };
 pub use rows::{
     a_batch_is_seen_whole, any_bytes_are_a_key, many_rows_are_answered_in_the_order_asked,
-    rows_come_back_as_they_were_written,
+    rows_come_back_as_they_were_written, what_is_destroyed_is_gone,
 };
 pub use scans::{
     a_page_has_at_most_a_thousand_rows, a_table_is_scanned_whole_and_in_one_order,

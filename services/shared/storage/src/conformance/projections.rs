@@ -11,7 +11,7 @@ fn checkpoint(name: &str) -> RowKey {
 }
 
 fn batch(name: &str, from: u64, to: u64, writes: Vec<ProjectedWrite>) -> ProjectedBatch {
-    ProjectedBatch { checkpoint: checkpoint(name), from: Seq(from), to: Seq(to), writes }
+    ProjectedBatch { checkpoint: checkpoint(name), from: Seq(from), to: Seq(to), writes, note: None }
 }
 
 fn at(table: TableRef, clustering: &'static str, value: Option<&'static str>, at: u64) -> ProjectedWrite {
@@ -114,4 +114,31 @@ pub async fn projections_are_seen_in_order(engine: Arc<dyn Engine>) -> Verdict {
     }
     let watched: Verdict = watch.await?;
     watched
+}
+
+/// Whoever finds a row of a batch finds its note, unless nobody ever finds a part of a batch. A note of an older batch, which
+/// comes late, does not take the place of a newer one.
+pub async fn a_note_stands_where_a_batch_may_end_half_done(engine: Arc<dyn Engine>) -> Verdict {
+    let a = VIEW.side(Side::A);
+    let place = key(STATE.only(), b"notes", b"n");
+    let note = |value: &'static str, at: u64| {
+        Some(ProjectedWrite { key: place.clone(), value: Some(value.into()), at: Seq(at) })
+    };
+    let noted = |from, to, value| ProjectedBatch {
+        note: note(value, to),
+        ..batch("noted", from, to, vec![at(a, "x", Some(value), to)])
+    };
+    let whole = engine.capabilities().atomic_projection;
+    for (from, to, value) in [(0, 3, "first"), (3, 5, "second")] {
+        same("applied", &engine.project(noted(from, to, value)).await?, &Projection::Applied)?;
+        same("row", &engine.get(&key(a, b"p", b"x")).await?, &row(value, to))?;
+        same("note", &engine.get(&place).await?, &row(value, to).filter(|_| !whole))?;
+        same("checkpoint", &stands(&*engine, "noted").await?, &to)?;
+    }
+    if !whole {
+        // As by somebody who was thought dead.
+        engine.project(noted(0, 3, "first")).await?;
+        same("the newer note", &engine.get(&place).await?, &row("second", 5))?;
+    }
+    Ok(())
 }

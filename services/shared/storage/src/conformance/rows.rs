@@ -110,3 +110,17 @@ pub async fn a_batch_is_seen_whole(engine: Arc<dyn Engine>) -> Verdict {
     let values: Vec<Option<&[u8]>> = rows.iter().map(|row| row.as_ref().map(|row| &*row.value)).collect();
     same("a mixed batch", &values, &vec![Some(&b"new"[..]), None, Some(b"z")])
 }
+
+/// A row is destroyed whenever it was written, twice as well, and one that never was; its neighbours stay.
+pub async fn what_is_destroyed_is_gone(engine: Arc<dyn Engine>) -> Verdict {
+    let table = STATE.only();
+    let gone = key(table, b"p", b"gone");
+    engine.write(vec![put(table, b"p", b"gone", b"v"), put(table, b"p", b"stays", b"v")]).await?;
+    for _ in 0..2 {
+        engine.destroy(&gone).await?;
+        same("destroyed", &engine.get(&gone).await?, &None)?;
+    }
+    engine.destroy(&key(table, b"p", b"never")).await?;
+    let stays = engine.scan_table(table, None, 10).await?.rows;
+    same("others", &stays.iter().map(|row| &*row.clustering).collect::<Vec<_>>(), &vec![b"stays".as_slice()])
+}

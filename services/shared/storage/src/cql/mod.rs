@@ -197,6 +197,10 @@ impl Engine for CqlEngine {
         self.write_plain(&writes).await
     }
 
+    async fn destroy(&self, key: &RowKey) -> Result<(), StoreError> {
+        self.destroy_row(key).await
+    }
+
     async fn insert_if_absent(&self, key: &RowKey, value: Bytes) -> Result<Conditional, StoreError> {
         self.insert(key, &value).await
     }

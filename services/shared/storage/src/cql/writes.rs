@@ -44,6 +44,10 @@ impl Ticker {
     }
 }
 
+/// How far ahead of every clock a row is destroyed, in microseconds: a day. Clocks that are further apart than that are
+/// broken, and servers refuse what is days ahead.
+const FOR_GOOD: i64 = 24 * 3_600 * 1_000_000;
+
 /// A put or delete with its timestamp.
 struct Stamped<'a> {
     key: &'a RowKey,
@@ -132,6 +136,11 @@ impl CqlEngine {
     }
 
     pub(super) async fn project_rows(&self, batch: &ProjectedBatch) -> Result<Projection, StoreError> {
+        if let Some(note) = &batch.note {
+            // Acknowledged before any row is sent: whoever finds one of the rows finds the note too.
+            let stamped = Stamped { key: &note.key, value: note.value.as_ref(), at: timestamp(note.at)? };
+            self.write_whole(note.key.table, &[stamped]).await?;
+        }
         let mut parts: BTreeMap<(&str, &str, &Bytes), Vec<Vec<Stamped<'_>>>> = BTreeMap::new();
         for write in &batch.writes {
             let key = &write.key;
@@ -218,6 +227,19 @@ impl CqlEngine {
                 return Ok(());
             }
         }
+    }
+
+    /// Deletes a plain row at a time at which nothing that was ever written to it is newer, nor what is under way.
+    pub(super) async fn destroy_row(&self, key: &RowKey) -> Result<(), StoreError> {
+        let stands = match self.get_with_discipline(key).await? {
+            Some((_, Discipline::At(at))) => at,
+            Some((_, Discipline::Conditional)) => {
+                return Err(StoreError::Damaged(format!("a row of {} was not written plainly", key.table)));
+            }
+            None => 0,
+        };
+        let at = self.ticker.next().max(stands).saturating_add(FOR_GOOD);
+        self.write_whole(key.table, &[Stamped { key, value: None, at }]).await
     }
 
     async fn truncate(&self, table: TableRef) -> Result<(), StoreError> {

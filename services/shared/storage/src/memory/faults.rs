@@ -20,7 +20,7 @@ pub enum Fault {
     Unanswered { told: Duration },
     /// The caller is told that nobody knows; it happens later, from the moment of asking.
     Lands { told: Duration, after: Duration },
-    /// Only this many of its separate steps happen, and nobody knows: rows of a projection without the checkpoint, or
+    /// Only this many of its separate steps happen, and nobody knows: the note and rows of a projection without the checkpoint, or
     /// writes before an append without the append. What is one step happens whole.
     Torn { steps: usize },
 }

@@ -146,6 +146,10 @@ impl Memory {
                 shelf().write(&writes)?;
                 Answer::Done
             }
+            Request::Destroy(key) => {
+                shelf().destroy(&key)?;
+                Answer::Done
+            }
             Request::Insert { key, value } => Answer::Conditional(shelf().set(&key, None, &value)?),
             Request::Set { key, expected, value } => {
                 Answer::Conditional(shelf().set(&key, expected, &value)?)
@@ -179,7 +183,7 @@ impl Memory {
     /// A projection as CQL does it: others may look between two rows.
     async fn row_by_row(&self, batch: ProjectedBatch, steps: usize) -> Result<Projection, StoreError> {
         let last = checkpoint(&batch);
-        for write in batch.writes.iter().chain([&last]).take(steps) {
+        for write in batch.note.iter().chain(&batch.writes).chain([&last]).take(steps) {
             self.shelf.lock().put_at(write)?;
             tokio::task::yield_now().await;
         }

@@ -22,6 +22,7 @@ pub enum Request {
     ScanTable { table: TableRef, after: Option<Bytes>, limit: usize },
     Clear(TableRef),
     Write(Vec<Write>),
+    Destroy(RowKey),
     Insert { key: RowKey, value: Bytes },
     Set { key: RowKey, expected: Option<u64>, value: Bytes },
     Delete { key: RowKey, expected: u64 },
@@ -107,6 +108,10 @@ impl<A: Ask> Engine for Asked<A> {
 
     async fn write(&self, writes: Vec<Write>) -> Result<(), StoreError> {
         self.0.ask(Request::Write(writes)).await.map(drop)
+    }
+
+    async fn destroy(&self, key: &RowKey) -> Result<(), StoreError> {
+        self.0.ask(Request::Destroy(key.clone())).await.map(drop)
     }
 
     async fn insert_if_absent(&self, key: &RowKey, value: Bytes) -> Result<Conditional, StoreError> {

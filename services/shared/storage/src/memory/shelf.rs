@@ -30,12 +30,14 @@ struct Cell {
     stamp: u64,
     /// Written or deleted plainly: on CQL at a time, and no position is ever newer.
     plain: bool,
+    /// Destroyed: on CQL at a time far ahead, and no plain write is newer.
+    destroyed: bool,
 }
 
 impl Cell {
     /// At a position, or in a version.
     const fn stamped(value: Option<Bytes>, stamp: u64) -> Self {
-        Self { value, stamp, plain: false }
+        Self { value, stamp, plain: false, destroyed: false }
     }
 }
 
@@ -134,8 +136,22 @@ impl Shelf {
     pub fn write(&mut self, writes: &[Write]) -> Result<(), StoreError> {
         let places = writes.iter().map(|write| place(&write.key)).collect::<Result<Vec<_>, _>>()?;
         for (place, write) in places.into_iter().zip(writes) {
-            self.cells.insert(place, Cell { value: write.value.clone(), stamp: 0, plain: true });
+            if self.cells.get(&place).is_some_and(|cell| cell.destroyed) {
+                continue;
+            }
+            let cell = Cell { value: write.value.clone(), stamp: 0, plain: true, destroyed: false };
+            self.cells.insert(place, cell);
         }
+        Ok(())
+    }
+
+    /// Deletes a row that was written plainly, for good.
+    pub fn destroy(&mut self, key: &RowKey) -> Result<(), StoreError> {
+        let place = place(key)?;
+        if self.cells.get(&place).is_some_and(|cell| !cell.plain) {
+            return Err(StoreError::Damaged(format!("a row of {} was not written plainly", key.table)));
+        }
+        self.cells.insert(place, Cell { value: None, stamp: 0, plain: true, destroyed: true });
         Ok(())
     }
 

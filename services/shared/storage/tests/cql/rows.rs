@@ -12,7 +12,7 @@ use p92_storage::{
 fn positioned(key: &RowKey, value: Option<&'static str>, at: u64) -> ProjectedBatch {
     let checkpoint = RowKey::new(STATE.only(), "checkpoints", format!("at {at}"));
     let write = ProjectedWrite { key: key.clone(), value: value.map(Into::into), at: Seq(at) };
-    ProjectedBatch { checkpoint, from: Seq(0), to: Seq(at), writes: vec![write] }
+    ProjectedBatch { checkpoint, from: Seq(0), to: Seq(at), writes: vec![write], note: None }
 }
 
 /// Every order of three positions, a put, a delete and a put, ends in the newest.
@@ -89,6 +89,37 @@ async fn a_plain_row_from_a_clock_that_is_ahead_is_emptied_too() {
     assert_eq!(engine.get(&key).await.unwrap(), Some(Row { value: "v".into(), stamp: 0 }));
     engine.clear(STATE.only()).await.unwrap();
     assert_eq!(engine.get(&key).await.unwrap(), None);
+}
+
+/// A key written by a process whose clock is an hour ahead: a plain delete loses against it, and so that is no way to
+/// destroy it. What is destroyed stays so, even if the same write comes once more, from hours ahead.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_destroyed_stays_so_whoever_s_clock_was_ahead() {
+    let scene = scene::emptied().await;
+    let engine = scene.open().await;
+    let session = scene::session().await;
+    let key = RowKey::new(STATE.only(), "p", "c");
+    let written = async |hours: u64| {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        let at = (now + std::time::Duration::from_hours(hours)).as_micros();
+        let insert = format!(
+            "INSERT INTO {}.conformance_state (t, p, c, row) VALUES ('conformance_state', 0x70, 0x63, 0x76) \
+             USING TIMESTAMP {at}",
+            scene.config.keyspace
+        );
+        session.query_unpaged(insert, ()).await.unwrap();
+        engine.get(&key).await.unwrap().is_some()
+    };
+    assert!(written(1).await);
+    engine.write(vec![Write { key: key.clone(), value: None }]).await.unwrap();
+    assert!(engine.get(&key).await.unwrap().is_some(), "a plain delete is older");
+    engine.destroy(&key).await.unwrap();
+    assert_eq!(engine.get(&key).await.unwrap(), None);
+    assert!(!written(12).await, "a write that was under way");
+    let claimed = RowKey::new(STATE.only(), "p", "claimed");
+    engine.insert_if_absent(&claimed, "v".into()).await.unwrap();
+    engine.destroy(&claimed).await.unwrap_err();
+    assert!(engine.get(&claimed).await.unwrap().is_some());
 }
 
 /// What the engine of simulations refuses: a plain write bears the time, so no position is ever newer, and nobody is told.

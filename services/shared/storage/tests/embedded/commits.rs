@@ -135,7 +135,7 @@ async fn projections_alone_are_not_synced() {
         let key = RowKey::new(VIEW.side(Side::A), "p", "row");
         let writes = vec![ProjectedWrite { key, value: Some("x".into()), at: Seq(to) }];
         let checkpoint = RowKey::new(STATE.only(), "checkpoints", "c");
-        store.project(ProjectedBatch { checkpoint, from: Seq(from), to: Seq(to), writes })
+        store.project(ProjectedBatch { checkpoint, from: Seq(from), to: Seq(to), writes, note: None })
     };
     for n in 0..10 {
         assert_eq!(project(n, n + 1).await.unwrap(), Projection::Applied);

@@ -222,7 +222,8 @@ async fn project(
     });
     // In a table that no step clears.
     let checkpoint = RowKey::new(VIEW_MORE.side(Side::B), "checkpoint", "c");
-    let batch = ProjectedBatch { checkpoint, from: Seq(from), to: Seq(to), writes: writes.collect() };
+    let batch =
+        ProjectedBatch { checkpoint, from: Seq(from), to: Seq(to), writes: writes.collect(), note: None };
     let answer = store.project(batch).await.unwrap();
     if !right {
         return assert_eq!(answer, Projection::Refused { stands: Seq(model.checkpoint) });

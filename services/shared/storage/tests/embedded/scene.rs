@@ -126,7 +126,7 @@ pub async fn fill(store: &Embedded, chance: &mut Chance, rounds: u64, size: usiz
             let write = put(VIEW.side(side), "view", n % 40, chance.bytes(size));
             ProjectedWrite { key: write.key, value: write.value, at: Seq(head) }
         });
-        let batch = ProjectedBatch { checkpoint, from, to: Seq(head), writes: writes.to_vec() };
+        let batch = ProjectedBatch { checkpoint, from, to: Seq(head), writes: writes.to_vec(), note: None };
         store.project(batch).await.unwrap();
     }
     let slot = RowKey::new(STATE.only(), "slot", "s");

@@ -88,6 +88,7 @@ async fn what_has_several_steps_may_be_half_done() {
         from: Seq(0),
         to: Seq(1),
         writes: vec![write("first"), write("second")],
+        note: None,
     };
     assert_eq!(outcome(engine.project(batch).await), Outcome::Unknown);
     let before = [put("before"), put("behind")];

@@ -27,6 +27,7 @@ fn positioned(name: &'static str, value: Option<&'static str>, at: u64) -> Proje
         from: Seq(0),
         to: Seq(at),
         writes: vec![ProjectedWrite { key: key(name), value: value.map(Into::into), at: Seq(at) }],
+        note: None,
     }
 }
 
@@ -84,4 +85,15 @@ async fn where_a_projection_is_one_write_positions_are_free_as_embedded_has_them
         engine.project(positioned(name, Some("at"), 9)).await.unwrap();
         assert_eq!(engine.get(&key(name)).await.unwrap(), Some(Row { value: "at".into(), stamp: 9 }));
     }
+}
+
+#[tokio::test]
+async fn what_is_destroyed_stays_so_when_a_write_lands_later() {
+    let engine = engine(false);
+    engine.write(plain("key", Some("v"))).await.unwrap();
+    engine.destroy(&key("key")).await.unwrap();
+    engine.write(plain("key", Some("v"))).await.unwrap();
+    assert_eq!(engine.get(&key("key")).await.unwrap(), None);
+    engine.project(positioned("at", Some("v"), 1)).await.unwrap();
+    engine.destroy(&key("at")).await.unwrap_err();
 }

@@ -1,0 +1,161 @@
+//! Which of each view's two tables is read and written, as the store says and this process has noted.
+//!
+//! The pointer of a view names the side that answers, and the rebuild that goes on, if one does. A writing shard that has
+//! joined that rebuild writes both sides. It must not know how a rebuild comes to its end.
+
+use crate::tables;
+use bytes::Bytes;
+use p92_proto::event::v1;
+use p92_storage::{Conditional, Engine, Key, LogKey, RowKey, Side, StoreError, Table, TableRef};
+use parking_lot::RwLock;
+use prost::Message;
+use std::collections::HashMap;
+
+/// What the pointer of a view says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pointer {
+    pub side: Side,
+    /// Which rebuild goes on; 0 for none.
+    pub rebuild: u64,
+    /// The member that runs it.
+    pub by: String,
+    /// The version of its row; `None` if there is none.
+    pub version: Option<u64>,
+}
+
+impl Default for Pointer {
+    fn default() -> Self {
+        Self { side: Side::A, rebuild: 0, by: String::new(), version: None }
+    }
+}
+
+/// The pointers of a service's views, and the rebuilds that its writing shards here have joined.
+#[derive(Debug, Default)]
+pub struct ViewStates {
+    pointers: RwLock<HashMap<&'static str, Pointer>>,
+    joined: RwLock<HashMap<(&'static str, LogKey), u64>>,
+    /// Under which epoch it was last found out whether a shard had joined.
+    found_out: RwLock<HashMap<(&'static str, LogKey), u64>>,
+}
+
+impl ViewStates {
+    /// Reads what the store says of these tables. What is known already is never replaced by something older.
+    pub async fn load(&self, engine: &dyn Engine, tables: &[&'static Table]) -> Result<(), StoreError> {
+        let keys: Vec<RowKey> = tables.iter().map(|table| pointer_key(table)).collect();
+        let rows = engine.get_many(&keys).await?;
+        for (table, row) in tables.iter().zip(rows) {
+            let pointer = match row {
+                Some(row) => read_pointer(&row.value, row.stamp)?,
+                None => Pointer::default(),
+            };
+            self.note(table, pointer);
+        }
+        Ok(())
+    }
+
+    fn note(&self, table: &'static Table, pointer: Pointer) {
+        let mut pointers = self.pointers.write();
+        let known = pointers.entry(table.name).or_default();
+        if known.version <= pointer.version {
+            *known = pointer;
+        }
+    }
+
+    /// What the pointer says, as far as this process has noted.
+    #[must_use]
+    pub fn pointer(&self, table: &'static Table) -> Pointer {
+        self.pointers.read().get(table.name).cloned().unwrap_or_default()
+    }
+
+    /// The table that answers reads.
+    #[must_use]
+    pub fn answering(&self, table: &'static Table) -> TableRef {
+        table.side(self.side(table))
+    }
+
+    /// The side that answers reads.
+    #[must_use]
+    pub fn side(&self, table: &'static Table) -> Side {
+        self.pointers.read().get(table.name).map_or(Side::A, |pointer| pointer.side)
+    }
+
+    /// The tables that this writing shard writes.
+    #[must_use]
+    pub fn written(&self, table: &'static Table, log: LogKey) -> (TableRef, Option<TableRef>) {
+        let (side, rebuild) =
+            self.pointers.read().get(table.name).map_or((Side::A, 0), |known| (known.side, known.rebuild));
+        let both = rebuild != 0 && self.has_joined(table, log, rebuild);
+        (table.side(side), both.then(|| table.side(side.other())))
+    }
+
+    /// Whether this writing shard has joined that rebuild.
+    #[must_use]
+    pub fn has_joined(&self, table: &'static Table, log: LogKey, rebuild: u64) -> bool {
+        self.joined.read().get(&(table.name, log)) == Some(&rebuild)
+    }
+
+    /// It has, or it has joined none. The store says so already.
+    pub fn set_joined(&self, table: &'static Table, log: LogKey, rebuild: Option<u64>) {
+        let mut joined = self.joined.write();
+        match rebuild {
+            Some(rebuild) => joined.insert((table.name, log), rebuild),
+            None => joined.remove(&(table.name, log)),
+        };
+    }
+
+    /// Whether it is found out for the first time under this epoch what a shard has joined.
+    pub fn first_found_out(&self, table: &'static Table, log: LogKey, epoch: u64) -> bool {
+        self.found_out.write().insert((table.name, log), epoch) != Some(epoch)
+    }
+
+    /// Whether that was found out under this epoch.
+    #[must_use]
+    pub fn was_found_out(&self, table: &'static Table, log: LogKey, epoch: u64) -> bool {
+        self.found_out.read().get(&(table.name, log)) == Some(&epoch)
+    }
+
+    /// Moves the pointer, in the store and here, if it stands as `from` says. False if it does not.
+    pub async fn move_pointer(
+        &self,
+        engine: &dyn Engine,
+        table: &'static Table,
+        from: &Pointer,
+        to: Pointer,
+    ) -> Result<bool, StoreError> {
+        let row = v1::ViewPointerRow {
+            answers: side_name(to.side).to_owned(),
+            rebuild: to.rebuild,
+            by: to.by.clone(),
+        };
+        let value = Bytes::from(row.encode_to_vec());
+        let moved = engine.compare_and_set(&pointer_key(table), from.version, value).await?;
+        if moved == Conditional::Applied {
+            let version = Some(from.version.unwrap_or(0) + 1);
+            self.note(table, Pointer { version, ..to });
+            return Ok(true);
+        }
+        Ok(false)
+    }
+}
+
+const fn side_name(side: Side) -> &'static str {
+    match side {
+        Side::B => "b",
+        Side::A | Side::Only => "a",
+    }
+}
+
+fn read_pointer(value: &Bytes, version: u64) -> Result<Pointer, StoreError> {
+    let row = v1::ViewPointerRow::decode(value.clone())
+        .map_err(|error| StoreError::Damaged(format!("a view pointer: {error}")))?;
+    let side = match row.answers.as_str() {
+        "a" => Side::A,
+        "b" => Side::B,
+        other => return Err(StoreError::Damaged(format!("a view pointer says {other:?}"))),
+    };
+    Ok(Pointer { side, rebuild: row.rebuild, by: row.by, version: Some(version) })
+}
+
+fn pointer_key(table: &Table) -> RowKey {
+    RowKey::new(tables::VIEW_POINTERS.only(), Key::new().text("views"), Key::new().text(table.name))
+}
