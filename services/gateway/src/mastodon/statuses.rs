@@ -5,7 +5,6 @@ use super::entity::status::{self, Status, StatusEdit, StatusSource, visibility_o
 use super::hydrate::Reader;
 use super::key::Key;
 use super::path::PathId;
-use super::profile;
 use crate::door::caller::{Actor, Caller};
 use crate::error::Problem;
 use crate::gate::{Gate, ask};
@@ -15,7 +14,6 @@ use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use http::StatusCode;
 use p92_proto::event::v1::{CommandContext, CommandReceipt};
-use p92_proto::identity::v1 as identity;
 use p92_proto::posting::v1 as posting;
 use serde::Serialize;
 use serde_json::json;

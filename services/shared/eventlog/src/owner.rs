@@ -3,7 +3,7 @@
 //! One step after another, without tasks or timers of its own: `worker` runs it, the simulation drives it.
 
 use crate::error::store_failure;
-use crate::failpoint::{self, Place};
+use crate::failpoint;
 use crate::group::{GROUP_BYTES, Group};
 use crate::overlay::{Laid, Overlay, Place};
 use crate::platform::Shared;
@@ -451,10 +451,10 @@ pub async fn finish(shared: &Shared, rowed: &Rowed) -> Result<(), StoreError> {
         }
     }
     shared.metrics.group(rowed.log, rowed.events);
-    failpoint::reach(Place::Stored, rowed.log).await;
+    failpoint::reach(failpoint::Place::Stored, rowed.log).await;
     // The hint first: a reader that is woken by the head and finds no hint reads the log.
     shared.platform.bus.publish(rowed.log, rowed.body.clone());
     shared.platform.progress.reached(&Mark::applied(rowed.log), to);
-    failpoint::reach(Place::Published, rowed.log).await;
+    failpoint::reach(failpoint::Place::Published, rowed.log).await;
     Ok(())
 }
