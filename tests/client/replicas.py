@@ -8,6 +8,7 @@ import functools
 import itertools
 import json
 import pathlib
+import signal
 import sys
 import urllib.request
 
@@ -27,6 +28,8 @@ class Replicas(Installation):
 
     def __init__(self, data: pathlib.Path, more: str = "", replicas: int | None = None, store_nodes: int | None = None,
                  between=None, first=None, port: int = 0):
+        # Its processes outlive this one: whoever ends it by a signal ends them too, as after any other failure.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by a signal"))
         self.web, self.calls = Door(each_request=True, port=port), Door()
         settings = data.parent / "p92.toml"
         settings.write_text(SETTINGS + more)
