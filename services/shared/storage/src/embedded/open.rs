@@ -264,7 +264,8 @@ fn renew(engine: &Path, journals: &[Journal]) -> io::Result<()> {
 
 fn open_engine(config: &EmbeddedConfig, engine: &Path, serve: bool) -> Result<Spaces, StoreError> {
     let compression = if config.compression { CompressionType::Lz4 } else { CompressionType::None };
-    let threads = if serve { 2 } else { 1 };
+    // One is enough for what one committer writes; two would take both cores of a small machine at once.
+    let threads = 1;
     let opening = || -> fjall::Result<Spaces> {
         let database = Database::builder(engine)
             .cache_size(if serve { config.cache_mib * MIB } else { MIB })
