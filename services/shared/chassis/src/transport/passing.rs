@@ -12,10 +12,9 @@ use super::{deadline, lost};
 use crate::status::{HERE_TOO, to_status};
 use crate::tls::Credentials;
 use bytes::Bytes;
-use futures::stream;
 use http::request::Parts;
 use http::{HeaderValue, Request, Response};
-use hyper::body::Body as HttpBody;
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use p92_kernel::{ErrorCode, Failure};
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -214,50 +213,25 @@ fn elsewhere(response: &Response<Body>) -> Option<Told> {
     (status.code() == Code::Unavailable).then_some(told)
 }
 
-/// A request that can be offered again.
+/// A request that can be offered again, in one piece. It came in frames of which some were empty; sent on as they came,
+/// h2 takes them for a flood, and closes the connection after a hundred, with all calls that are under way on it.
 #[derive(Debug)]
-struct Kept(Vec<Bytes>);
+struct Kept(Bytes);
 
 impl Kept {
-    async fn of(mut body: Body) -> Result<Self, Status> {
-        let (mut pieces, mut size) = (Vec::new(), 0);
-        while let Some(frame) = std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await
-        {
-            let Ok(piece) = frame?.into_data() else { continue };
-            size += piece.len();
-            if size > KEPT {
-                return Err(to_status(Failure::new(
-                    ErrorCode::ResourceExhausted,
-                    "REQUEST_TOO_LARGE",
-                    "The request is too large.",
-                )));
-            }
-            pieces.push(piece);
+    async fn of(body: Body) -> Result<Self, Status> {
+        let too_large = || {
+            let words = "The request is too large.";
+            to_status(Failure::new(ErrorCode::ResourceExhausted, "REQUEST_TOO_LARGE", words))
+        };
+        match Limited::new(body, KEPT).collect().await {
+            Ok(whole) => Ok(Self(whole.to_bytes())),
+            Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
+            Err(error) => Err(error.downcast::<Status>().map_or_else(Status::from_error, |status| *status)),
         }
-        Ok(Self(pieces))
     }
 
     fn again(&self) -> Body {
-        match self.0.as_slice() {
-            [] => Body::empty(),
-            pieces => Body::new(Pieces(stream::iter(pieces.to_vec()))),
-        }
-    }
-}
-
-struct Pieces(stream::Iter<std::vec::IntoIter<Bytes>>);
-
-impl HttpBody for Pieces {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<hyper::body::Frame<Bytes>, Status>>> {
-        use futures::Stream as _;
-        Pin::new(&mut self.0)
-            .poll_next(context)
-            .map(|piece| piece.map(|piece| Ok(hyper::body::Frame::data(piece))))
+        if self.0.is_empty() { Body::empty() } else { Body::new(Full::new(self.0.clone())) }
     }
 }

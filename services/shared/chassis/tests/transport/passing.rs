@@ -106,6 +106,18 @@ async fn a_call_is_passed_on_and_the_next_one_goes_there_at_once() {
 }
 
 #[tokio::test]
+async fn the_connection_by_which_calls_are_passed_on_is_not_taken_for_a_flood() {
+    let (one, two, _, [here, there]) = two().await;
+    one.believes(Some(&there), false);
+    // Who does not remember holders: every call is passed on. h2 closes a connection after a hundred empty frames.
+    let way = Transport::remote(Network::new([&here]).unwrap());
+    for call in 0..250 {
+        assert_eq!(check(&way).await.unwrap(), 2, "call {call}");
+    }
+    assert_eq!(two.calls.load(Ordering::SeqCst), 250);
+}
+
+#[tokio::test]
 async fn a_call_is_passed_on_once() {
     let (one, two, way, [here, there]) = two().await;
     // Each takes the other for the holder.
