@@ -3,10 +3,11 @@
 //! An owner's word is no head (ARCHITECTURE §3.5). A memory may answer only if it has applied heads that were asked for
 //! at most 500 ms ago; that moment is counted from sending the question.
 
+use crate::partition::every_row;
 use crate::progress::{Mark, Progress};
 use crate::{Bus, tables};
 use p92_kernel::{Clock, Seq, Service, Shard};
-use p92_storage::{Direction, Engine, KeyReader, LogKey, Range, RowKey, Scan, StoreError};
+use p92_storage::{Engine, KeyReader, LogKey, RowKey, StoreError};
 use parking_lot::RwLock;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -117,27 +118,13 @@ impl Heads {
 
 /// Asks the store for the heads of a service's logs.
 pub async fn read_heads(engine: &dyn Engine, service: Service) -> Result<BTreeMap<Shard, Seq>, StoreError> {
-    let scan = Scan {
-        table: tables::APPLIED.only(),
-        partition: tables::applied_partition(service),
-        range: Range::all(),
-        direction: Direction::Forward,
-        limit: 1_000,
-        after: None,
-    };
     let mut heads = BTreeMap::new();
-    let mut scan = scan;
-    loop {
-        let page = engine.scan(&scan).await?;
-        for (clustering, row) in page.rows {
-            let shard = KeyReader::new(&clustering).small();
-            let shard =
-                shard.map_err(|error| StoreError::Damaged(format!("a head of {service}: {error}")))?;
-            heads.insert(Shard(shard), Seq(row.stamp));
-        }
-        match page.next {
-            Some(next) => scan.after = Some(next),
-            None => return Ok(heads),
-        }
+    for (clustering, row) in
+        every_row(engine, tables::APPLIED.only(), tables::applied_partition(service)).await?
+    {
+        let shard = KeyReader::new(&clustering).small();
+        let shard = shard.map_err(|error| StoreError::Damaged(format!("a head of {service}: {error}")))?;
+        heads.insert(Shard(shard), Seq(row.stamp));
     }
+    Ok(heads)
 }

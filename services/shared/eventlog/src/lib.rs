@@ -10,6 +10,7 @@
 //! | `worker` | the task that runs an owner and answers in order |
 //! | `view`, `rows` | rows that are functions of events |
 //! | `pointers`, `rebuild` | which of a view's two tables is read and written; building it anew |
+//! | `partition` | all rows of a partition that is small by its kind |
 //! | `notes` | batches of them that may end half done, and how they are finished |
 //! | `reader`, `lease`, `quarantine`, `settle` | those who follow a log; what they put aside, and what becomes of it |
 //! | `bus` | the hint that a log has grown |
@@ -37,6 +38,7 @@ pub mod notes;
 pub mod opened;
 pub mod overlay;
 pub mod owner;
+pub mod partition;
 pub mod platform;
 pub mod pointers;
 pub mod progress;

@@ -1,10 +1,11 @@
 //! Events that a reader could not apply, with the later events of their streams.
 
+use crate::partition::every_row;
 use crate::{Platform, Recorded, tables};
 use bytes::Bytes;
 use p92_kernel::Service;
 use p92_proto::event::v1;
-use p92_storage::{Direction, Key, KeyReader, LogKey, Range, Scan, StoreError, Write};
+use p92_storage::{Key, KeyReader, LogKey, Row, StoreError, Write};
 use prost::Message;
 use std::collections::HashSet;
 
@@ -81,26 +82,13 @@ fn read(row: Bytes) -> Result<v1::QuarantineRow, StoreError> {
 /// The rows of a reader with the names of their streams: streams in order, each by version; what was dropped too.
 pub async fn rows(platform: &Platform, reader: &str) -> Result<Vec<(String, v1::QuarantineRow)>, StoreError> {
     let damaged = |problem: String| StoreError::Damaged(format!("quarantine: {problem}"));
-    let mut all = Vec::new();
-    let mut scan = Scan {
-        table: tables::QUARANTINE.only(),
-        partition: Key::new().text(reader).build(),
-        range: Range::all(),
-        direction: Direction::Forward,
-        limit: 1_000,
-        after: None,
+    let partition = Key::new().text(reader).build();
+    let named = |(clustering, row): (Bytes, Row)| {
+        let stream = KeyReader::new(&clustering).text().map_err(|error| damaged(error.to_string()))?;
+        Ok((stream, read(row.value)?))
     };
-    loop {
-        let page = platform.engine.scan(&scan).await?;
-        for (clustering, row) in page.rows {
-            let stream = KeyReader::new(&clustering).text().map_err(|error| damaged(error.to_string()))?;
-            all.push((stream, read(row.value)?));
-        }
-        match page.next {
-            Some(next) => scan.after = Some(next),
-            None => return Ok(all),
-        }
-    }
+    let rows = every_row(&*platform.engine, tables::QUARANTINE.only(), partition).await?;
+    rows.into_iter().map(named).collect()
 }
 
 /// Whether an operator decided that a reader skips it.

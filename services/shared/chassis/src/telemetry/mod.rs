@@ -106,8 +106,8 @@ pub fn init(config: &TelemetryConfig, process: &Process) -> Result<Telemetry, Te
     let (meters, metrics) = meters(resource)?;
     // Libraries' own spans would be traced without end: the exporter makes calls itself.
     let ours = Targets::new().with_target("p92", LevelFilter::INFO);
-    // Spans are named by what they do: where they stand in the source, on which thread, and how long they idled costs
-    // more than the spans themselves.
+    // Spans are named by what they do. Where they stand in the source, on which thread they ran and how long they idled
+    // would be noted for each of the dozen spans of a post.
     let spans = tracing_opentelemetry::layer()
         .with_tracer(traces.tracer(fields::SCOPE))
         .with_location(false)

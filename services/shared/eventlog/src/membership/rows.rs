@@ -1,52 +1,24 @@
 //! The rows of members and of slots, as the store has them.
 
+use crate::partition::every_row;
 use crate::tables;
 use bytes::Bytes;
 use p92_kernel::{Service, Shard, digest};
 use p92_proto::event::v1;
-use p92_storage::{
-    Conditional, Direction, Engine, Key, KeyReader, LogKey, Range, Row, RowKey, Scan, StoreError,
-};
+use p92_storage::{Conditional, Engine, Key, KeyReader, LogKey, Row, RowKey, StoreError};
 use prost::Message;
 use std::collections::BTreeMap;
-
-/// Every row of a partition, decoded with its clustering key.
-async fn all<T>(
-    engine: &dyn Engine,
-    table: &'static p92_storage::Table,
-    partition: Bytes,
-    read: impl Fn(&Bytes, Row) -> Result<T, StoreError>,
-) -> Result<Vec<T>, StoreError> {
-    let mut scan = Scan {
-        table: table.only(),
-        partition,
-        range: Range::all(),
-        direction: Direction::Forward,
-        limit: 1_000,
-        after: None,
-    };
-    let mut found = Vec::new();
-    loop {
-        let page = engine.scan(&scan).await?;
-        for (clustering, row) in page.rows {
-            found.push(read(&clustering, row)?);
-        }
-        match page.next {
-            Some(next) => scan.after = Some(next),
-            None => return Ok(found),
-        }
-    }
-}
 
 /// Every member row, with its version.
 pub(super) async fn members(engine: &dyn Engine) -> Result<Vec<(String, u64, v1::MemberRow)>, StoreError> {
     let damaged = |problem: String| StoreError::Damaged(format!("a member row: {problem}"));
-    all(engine, &tables::MEMBERS, members_partition(), |clustering, row| {
-        let member = KeyReader::new(clustering).text().map_err(|error| damaged(error.to_string()))?;
+    let rows = every_row(engine, tables::MEMBERS.only(), members_partition()).await?;
+    let read = |(clustering, row): (Bytes, Row)| {
+        let member = KeyReader::new(&clustering).text().map_err(|error| damaged(error.to_string()))?;
         let decoded = v1::MemberRow::decode(row.value).map_err(|error| damaged(error.to_string()))?;
         Ok((member, row.stamp, decoded))
-    })
-    .await
+    };
+    rows.into_iter().map(read).collect()
 }
 
 /// An ownership row, with its version; `None` and nobody if there is none.
@@ -58,13 +30,13 @@ pub(super) async fn owned(
     service: Service,
 ) -> Result<BTreeMap<Shard, Owned>, StoreError> {
     let partition = Key::new().text(service.name()).build();
-    let rows = all(engine, &tables::OWNERSHIP, partition, |clustering, row| {
-        let shard = KeyReader::new(clustering).small();
+    let read = |(clustering, row): (Bytes, Row)| {
+        let shard = KeyReader::new(&clustering).small();
         let shard =
             shard.map_err(|error| StoreError::Damaged(format!("an ownership row of {service}: {error}")))?;
         Ok((Shard(shard), read_ownership(Some(row))?))
-    });
-    Ok(rows.await?.into_iter().collect())
+    };
+    every_row(engine, tables::OWNERSHIP.only(), partition).await?.into_iter().map(read).collect()
 }
 
 /// The ownership row of one slot.

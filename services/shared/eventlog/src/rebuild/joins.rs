@@ -7,15 +7,13 @@
 //! whether every group went to both tables, the row is void and the rebuild begins again; it never guesses.
 
 use super::{Join, RebuildError, Run, replay};
+use crate::partition::every_row;
 use crate::platform::Shared;
 use crate::{settle, tables};
 use bytes::Bytes;
 use p92_kernel::{Seq, Service, Shard};
 use p92_proto::event::v1;
-use p92_storage::{
-    Conditional, Direction, Engine, Key, KeyReader, LogKey, Range, Row, RowKey, Scan, StoreError, Table,
-    Write,
-};
+use p92_storage::{Conditional, Engine, Key, KeyReader, LogKey, Row, RowKey, StoreError, Table, Write};
 use prost::Message;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -45,32 +43,6 @@ fn read_writer(row: Row) -> Result<Writer, StoreError> {
     Ok((row.stamp, writer))
 }
 
-/// Every row of a rebuild in a table.
-async fn rows(
-    engine: &dyn Engine,
-    of: &'static Table,
-    table: &Table,
-    rebuild: u64,
-) -> Result<Vec<(Bytes, Row)>, StoreError> {
-    let mut scan = Scan {
-        table: of.only(),
-        partition: partition(table, rebuild),
-        range: Range::all(),
-        direction: Direction::Forward,
-        limit: 1_000,
-        after: None,
-    };
-    let mut found = Vec::new();
-    loop {
-        let page = engine.scan(&scan).await?;
-        found.extend(page.rows);
-        match page.next {
-            Some(next) => scan.after = Some(next),
-            None => return Ok(found),
-        }
-    }
-}
-
 /// The writing shards that were asked.
 pub async fn writers(
     engine: &dyn Engine,
@@ -78,7 +50,8 @@ pub async fn writers(
     rebuild: u64,
 ) -> Result<BTreeMap<LogKey, Writer>, StoreError> {
     let mut found = BTreeMap::new();
-    for (clustering, row) in rows(engine, &tables::VIEW_WRITERS, table, rebuild).await? {
+    for (clustering, row) in every_row(engine, tables::VIEW_WRITERS.only(), partition(table, rebuild)).await?
+    {
         let mut reader = KeyReader::new(&clustering);
         let log = reader.text().and_then(|service| Ok((service, reader.small()?)));
         let (service, shard) = log.map_err(|error| damaged("the key of a view's writer", &error))?;
@@ -128,7 +101,7 @@ pub async fn noted(
     rebuild: u64,
 ) -> Result<BTreeMap<String, u64>, StoreError> {
     let mut found = BTreeMap::new();
-    for (clustering, row) in rows(engine, &tables::VIEW_NOTED, table, rebuild).await? {
+    for (clustering, row) in every_row(engine, tables::VIEW_NOTED.only(), partition(table, rebuild)).await? {
         let member =
             KeyReader::new(&clustering).text().map_err(|error| damaged("who noted a view", &error))?;
         let noted = v1::ViewNotedRow::decode(row.value).map_err(|error| damaged("a view's note", &error))?;
