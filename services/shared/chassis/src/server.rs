@@ -16,16 +16,20 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::transport::server::TcpConnectInfo;
 use tower::{Service, ServiceExt as _};
+
+/// How long the kernel's queue must have been empty before the listener is closed.
+const LATECOMERS: Duration = Duration::from_millis(20);
+/// How long a peer that has just come may take to ask when the server ends.
+const FIRST_WORD: Duration = Duration::from_millis(500);
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -103,27 +107,40 @@ pub async fn serve_secured<L, S, B>(
     B::Error: Into<BoxError>,
 {
     let places = Arc::new(Semaphore::new(limits.connections));
-    let (tasks, closed) = (TaskTracker::new(), CancellationToken::new());
+    let (tasks, leave, closed) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
     let _close_on_drop = closed.clone().drop_guard();
     loop {
         let accepted = async {
-            let place = Arc::clone(&places).acquire_owned().await;
-            (place, listener.accept().await)
+            let place = Arc::clone(&places).acquire_owned().await.ok()?;
+            Some((place, listener.accept().await))
         };
-        let (place, (io, _)) = tokio::select! {
-            accepted = accepted => accepted,
-            () = stop.cancelled() => break,
+        let accepted = match stop.run_until_cancelled(accepted).await {
+            Some(accepted) => accepted,
+            None => latecomer(&mut listener, &places).await,
         };
-        let connection = connection(io, service.clone(), limits, stop.clone(), credentials.clone());
+        let Some((place, (io, _))) = accepted else { break };
+        let connection = connection(io, service.clone(), limits, leave.clone(), credentials.clone());
         let closed = closed.clone();
         tasks.spawn(async move {
             tokio::select! { () = connection => {}, () = closed.cancelled() => {} }
             drop(place);
         });
     }
+    // Peers hear that they should leave when nobody can come any more: whoever hears it calls again at once, and finds
+    // a port that refuses, which tells him that nothing was done.
     drop(listener);
+    leave.cancel();
     tasks.close();
     tasks.wait().await;
+}
+
+/// A peer that the kernel has let in before we ended, and that may have asked already.
+async fn latecomer<L: Listener>(
+    listener: &mut L,
+    places: &Arc<Semaphore>,
+) -> Option<(OwnedSemaphorePermit, (L::Io, L::Addr))> {
+    let place = Arc::clone(places).try_acquire_owned().ok()?;
+    Some((place, tokio::time::timeout(LATECOMERS, listener.accept()).await.ok()?))
 }
 
 /// A gRPC server as `serve` takes it.
@@ -152,7 +169,7 @@ async fn connection<I, S, B>(
     io: I,
     service: S,
     limits: Limits,
-    stop: CancellationToken,
+    leave: CancellationToken,
     credentials: Option<Credentials>,
 ) where
     I: Peer,
@@ -167,11 +184,11 @@ async fn connection<I, S, B>(
     io.prepare();
     let addresses = io.addresses();
     let Some(credentials) = credentials else {
-        return converse(io, addresses, service, limits, stop).await;
+        return converse(io, addresses, service, limits, leave).await;
     };
     let handshake = TlsAcceptor::from(credentials.server()).accept(io);
     match tokio::time::timeout(limits.patience, handshake).await {
-        Ok(Ok(io)) => converse(io, addresses, service, limits, stop).await,
+        Ok(Ok(io)) => converse(io, addresses, service, limits, leave).await,
         Ok(Err(error)) => tracing::warn!(error = %error, "a peer could not show who it is"),
         Err(_elapsed) => {}
     }
@@ -183,7 +200,7 @@ async fn converse<I, S, B>(
     (peer, local): (Option<SocketAddr>, Option<SocketAddr>),
     service: S,
     limits: Limits,
-    stop: CancellationToken,
+    leave: CancellationToken,
 ) where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: Service<Request<axum::body::Body>, Response = Response<B>, Error = Infallible>
@@ -194,11 +211,11 @@ async fn converse<I, S, B>(
     B: HttpBody<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    let spoke = Arc::new(AtomicBool::new(false));
+    let spoke = CancellationToken::new();
     let service = service.map_request({
-        let spoke = Arc::clone(&spoke);
+        let spoke = spoke.clone();
         move |request: Request<Incoming>| {
-            spoke.store(true, Ordering::Relaxed);
+            spoke.cancel();
             let mut request = request.map(axum::body::Body::new);
             if let Some(peer) = peer {
                 request.extensions_mut().insert(ConnectInfo(peer));
@@ -216,12 +233,15 @@ async fn converse<I, S, B>(
     let ended = loop {
         tokio::select! {
             ended = connection.as_mut() => break ended,
-            () = stop.cancelled() => {
+            () = leave.cancelled() => {
+                // Before it has read the protocol, hyper would drop the connection, and the request on its way here.
+                let spoken = tokio::time::timeout(FIRST_WORD, spoke.cancelled());
+                tokio::select! { ended = connection.as_mut() => break ended, _ = spoken => {} }
                 connection.as_mut().graceful_shutdown();
                 break connection.await;
             }
             () = silent.as_mut(), if waiting => {
-                if !spoke.load(Ordering::Relaxed) {
+                if !spoke.is_cancelled() {
                     return;
                 }
                 waiting = false;

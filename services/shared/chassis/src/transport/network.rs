@@ -19,6 +19,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use p92_kernel::Shard;
 use parking_lot::Mutex;
+use std::error::Error;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -128,6 +129,7 @@ impl Network {
                     tried.push(target);
                     refused = Some(error);
                 }
+                Err(error) if unprocessed(&error) => return Reach::Unreached(Unreached::Refused(error)),
                 Err(error) => return Reach::Broken(error.into()),
             }
         }
@@ -142,11 +144,11 @@ impl Network {
             && let Some(network) = others.at(&holder)
         {
             match network.offer(head, body).await {
-                Reach::Unreached(_) => known.forget(shard),
+                Reach::Unreached(_) if body.untouched() => known.forget(shard),
                 // Perhaps it ended: the next call asks whoever is there.
-                broken @ Reach::Broken(_) => {
+                left @ (Reach::Unreached(_) | Reach::Broken(_)) => {
                     known.forget(shard);
-                    return broken;
+                    return left;
                 }
                 reach => return reach.learn(known),
             }
@@ -155,10 +157,21 @@ impl Network {
     }
 }
 
+/// Whether the server said that it did nothing of a call (RFC 9113, sections 6.8 and 8.7): it was leaving.
+fn unprocessed(error: &(dyn Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |error| (*error).source()).any(|error| {
+        error.downcast_ref::<h2::Error>().is_some_and(|error| {
+            let leaving = error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR);
+            let refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
+            error.is_remote() && (leaving || refused)
+        })
+    })
+}
+
 /// What came of offering a request.
 pub(super) enum Reach {
     Answered(Response<Body>),
-    /// Nothing of it was sent to anybody.
+    /// Nobody did anything of it.
     Unreached(Unreached),
     /// Something of it was sent, and it is not known what came of it.
     Broken(BoxError),
@@ -195,7 +208,7 @@ fn client(
 pub(super) enum Unreached {
     #[error("no address is known")]
     Unknown(#[source] Option<std::io::Error>),
-    #[error("no address could be reached")]
+    #[error("no address could be reached, or it was leaving")]
     Refused(#[source] hyper_util::client::legacy::Error),
 }
 

@@ -1,6 +1,8 @@
 //! Servers that come, go, and are held up by their peers.
 
 use crate::probe::{self, Probe};
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use p92_chassis::server::{self, Limits};
 use p92_chassis::status::from_status;
 use p92_chassis::transport::{self, Guarded, Network, Rules, Transport};
@@ -14,6 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic_health::pb::health_client::HealthClient;
+use tower::service_fn;
 
 /// A server that can be stopped.
 struct Server {
@@ -118,6 +121,27 @@ async fn a_call_under_way_is_answered_before_the_server_ends() {
     server.probe.demand();
     assert_eq!(call.await.unwrap().unwrap().into_inner().status, 1);
     server.ended.await.unwrap();
+}
+
+#[tokio::test]
+async fn who_has_just_come_when_the_server_ends_is_answered() {
+    for accepted in [false, true] {
+        let server = Server::new().await;
+        let io = TcpStream::connect(server.address).await.unwrap();
+        if accepted {
+            // Whoever came later was accepted later.
+            client([&server]).check(probe::request("ok")).await.unwrap();
+        }
+        server.stop.cancel();
+        let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(io)).await.unwrap();
+        tokio::spawn(connection);
+        let way = service_fn(move |request| sender.clone().send_request(request));
+        let origin = "http://server.example".parse().unwrap();
+        let answer = HealthClient::with_origin(way, origin).check(probe::request("ok")).await.unwrap();
+        assert_eq!(answer.into_inner().status, 1);
+        server.ended.await.unwrap();
+        assert!(TcpStream::connect(server.address).await.is_err());
+    }
 }
 
 #[tokio::test]
