@@ -46,6 +46,9 @@ struct Args {
     /// How often each figure is taken; the median counts
     #[arg(long, default_value_t = 3)]
     runs: usize,
+    /// These figures alone; more than one with commas between
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Part::Rest, Part::Posts, Part::Reach, Part::Pages])]
+    only: Vec<Part>,
     /// Serve a yardstick and nothing else; the tool starts itself so
     #[arg(long, hide = true)]
     serve: Option<yardstick::Kind>,
@@ -55,6 +58,19 @@ struct Args {
     /// Socket of the yardstick
     #[arg(long, hide = true)]
     socket: Option<PathBuf>,
+}
+
+/// What may be measured alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    /// Starts and idle memory
+    Rest,
+    /// Posts by one writer, and what durability costs 64
+    Posts,
+    /// A post's way into a home, at half of what 64 writers can do
+    Reach,
+    /// Pages by HTTP and by gRPC
+    Pages,
 }
 
 /// How long each figure is taken, and how often.
@@ -80,50 +96,72 @@ async fn measure(args: &Args) -> anyhow::Result<ExitCode> {
         args.binary.display()
     );
     let effort = Effort { each: Duration::from_secs(if args.quick { 2 } else { 8 }), runs: args.runs.max(1) };
+    let wants = |part| args.only.contains(&part);
     let folder =
         tempfile::Builder::new().prefix("p92-load-").tempdir_in(&args.on).context("no place for data")?;
     let mut report = Report::new(args.json);
     report.step("this disk's sync");
     let sync = yardstick::sync(folder.path(), if args.quick { 100 } else { 400 })?;
     report.disk(&sync);
-    let starts = node::starts(&args.binary, folder.path(), effort.runs)?;
-    report.row("start, empty directory", starts.empty.as_secs_f64() * 1e3, "ms", None);
+    if wants(Part::Rest) {
+        let starts = node::starts(&args.binary, folder.path(), effort.runs)?;
+        report.row("start, empty directory", starts.empty.as_secs_f64() * 1e3, "ms", None);
+    }
     report.step("the installation is filled");
     let node = node::Node::start(&args.binary, &folder.path().join("data"))?;
-    report.row(
-        "idle, resident after 10 s",
-        node.settled(args.quick).await?,
-        "MiB",
-        Some((64.0, "at most MiB")),
-    );
+    if wants(Part::Rest) {
+        let idle = node.settled(args.quick).await?;
+        report.row("idle, resident after 10 s", idle, "MiB", Some((64.0, "at most MiB")));
+    }
     let people = node::People::make(&node, writers::MANY + 2).await?;
-    let trip = pages::round_trip(&node, effort).await?;
-    report.row("round trip of a static page by HTTP, p50", trip.as_secs_f64() * 1e3, "ms", None);
-    report.step("posts by one writer");
-    let one = writers::run(&node, &people, 1, effort).await?;
-    report.writers(1, &one, &sync);
-    report.step("posts by 64 writers");
-    let many = writers::run(&node, &people, writers::MANY, effort).await?;
-    report.writers(writers::MANY, &many, &sync);
-    report.step("the same where a sync costs nothing");
-    report.durability(&many, writers::in_memory(args, effort).await?.as_ref());
-    report.step("posts on their way into a home, at half load");
-    let reach = reach::run(&node, &people, many.per_second / 2.0, effort).await?;
-    report.reach(&reach, &sync, trip);
-    report.step("home pages by HTTP");
-    let page = pages::over_http(&node, &people, effort).await?;
-    report.pages("home page of 20 by HTTP", &page, 0.20);
-    report.step("pages of 40 ids by gRPC");
-    let ids = pages::over_grpc(&node, &people, folder.path(), effort).await?;
-    report.pages("page of 40 ids by gRPC", &ids, 0.65);
-    report.row("resident after all that", node.resident()?, "MiB", None);
-    let again = node.again(&args.binary)?;
-    report.row(
-        "start with that data, after kill -9",
-        again.as_secs_f64() * 1e3,
-        "ms",
-        Some((2_000.0, "at most ms")),
-    );
+    if wants(Part::Posts) || wants(Part::Reach) {
+        posts(args, effort, &node, &people, &sync, &mut report).await?;
+    }
+    if wants(Part::Pages) {
+        report.step("home pages by HTTP");
+        let page = pages::over_http(&node, &people, effort).await?;
+        report.pages("home page of 20 by HTTP", &page, 0.20);
+        report.step("pages of 40 ids by gRPC");
+        let ids = pages::over_grpc(&node, &people, folder.path(), effort).await?;
+        report.pages("page of 40 ids by gRPC", &ids, 0.65);
+    }
+    if wants(Part::Rest) {
+        report.row("resident after all that", node.resident()?, "MiB", None);
+        let again = node.again(&args.binary)?.as_secs_f64() * 1e3;
+        report.row("start with that data, after kill -9", again, "ms", Some((2_000.0, "at most ms")));
+    }
     report.end();
     Ok(ExitCode::SUCCESS)
+}
+
+/// Posts that are acknowledged, and their way into a home.
+async fn posts(
+    args: &Args,
+    effort: Effort,
+    node: &node::Node,
+    people: &node::People,
+    sync: &yardstick::Sync,
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    let (posts, reach) = (args.only.contains(&Part::Posts), args.only.contains(&Part::Reach));
+    let trip = pages::round_trip(node, effort).await?;
+    report.row("round trip of a static page by HTTP, p50", trip.as_secs_f64() * 1e3, "ms", None);
+    if posts {
+        report.step("posts by one writer");
+        let one = writers::run(node, people, 1, effort).await?;
+        report.writers(1, &one, sync);
+    }
+    report.step("posts by 64 writers");
+    let many = writers::run(node, people, writers::MANY, effort).await?;
+    report.writers(writers::MANY, &many, sync);
+    if posts {
+        report.step("the same where a sync costs nothing");
+        report.durability(&many, writers::in_memory(args, effort).await?.as_ref());
+    }
+    if reach {
+        report.step("posts on their way into a home, at half load");
+        let reach = reach::run(node, people, many.per_second / 2.0, effort).await?;
+        report.reach(&reach, sync, trip);
+    }
+    Ok(())
 }

@@ -4,13 +4,16 @@
 //! may be rebuilt. Each value has its stamp in front, eight bytes.
 
 use super::EmbeddedConfig;
+use super::pace::Pace;
 use crate::engine::{LogKey, LogRow, Row, RowKey};
 use crate::limits::check_length;
 use crate::{Class, StoreError, TableRef};
 use bytes::Bytes;
+use fjall::compaction::Leveled;
 use fjall::config::CompressionPolicy;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, LsmError, Readable as _};
 use p92_kernel::Seq;
+use std::sync::Arc;
 
 /// Which keyspace, by write pattern, so that compacting one never rewrites another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,10 +48,19 @@ impl Space {
 }
 
 /// An open store.
-#[derive(Clone)]
 pub struct Spaces {
     pub database: Database,
     keyspaces: [Keyspace; 4],
+    pace: Pace,
+    /// Bytes that fill the memtables of all keyspaces.
+    full: u64,
+}
+
+impl Drop for Spaces {
+    fn drop(&mut self) {
+        // The engine underneath closes behind its compactions.
+        self.pace.hurry(true);
+    }
 }
 
 impl std::fmt::Debug for Spaces {
@@ -62,12 +74,18 @@ impl std::fmt::Debug for Spaces {
 /// most, so the committer waits before it comes to that.
 const MOST_SEALED: usize = 3;
 const MOST_RUNS: usize = 20;
+/// Tables are small, since the rows that were written last are merged with all of the level below, which holds four: at
+/// the engine's own 64 MiB, what fills four memtables would rewrite up to 256.
+const TABLE: u64 = 2 << 20;
 
 impl Spaces {
     /// Opens the keyspaces of a database. What a keyspace was made with, it keeps.
-    pub fn of_database(database: Database, config: &EmbeddedConfig) -> fjall::Result<Self> {
+    pub fn of_database(database: Database, config: &EmbeddedConfig, pace: Pace) -> fjall::Result<Self> {
+        let memtable = config.memtable_kib * 1024;
         let options = || {
-            let options = KeyspaceCreateOptions::default().max_memtable_size(config.memtable_kib * 1024);
+            let options = KeyspaceCreateOptions::default()
+                .max_memtable_size(memtable)
+                .compaction_strategy(Arc::new(Leveled::default().with_table_target_size(TABLE)));
             if config.compression {
                 return options;
             }
@@ -76,7 +94,7 @@ impl Spaces {
                 .index_block_compression_policy(CompressionPolicy::disabled())
         };
         let [log, index, state, view] = Space::ALL.map(|space| database.keyspace(space.name(), options));
-        Ok(Self { keyspaces: [log?, index?, state?, view?], database })
+        Ok(Self { keyspaces: [log?, index?, state?, view?], full: 4 * memtable, database, pace })
     }
 
     /// A keyspace.
@@ -90,11 +108,14 @@ impl Spaces {
         }
     }
 
-    /// Whether writers must wait for the threads that flush and compact.
+    /// Whether writers must wait for the thread that flushes and compacts. It hurries before it comes to that.
     pub fn is_behind(&self) -> bool {
-        self.keyspaces.iter().any(|keyspace| {
-            keyspace.sealed_memtable_count() >= MOST_SEALED || keyspace.l0_table_count() >= MOST_RUNS
-        })
+        let most = |count: fn(&Keyspace) -> usize| self.keyspaces.iter().map(count).max().unwrap_or_default();
+        let (sealed, runs) = (most(Keyspace::sealed_memtable_count), most(Keyspace::l0_table_count));
+        // The same thread exchanges full memtables, so they grow while it compacts, and what a start reads back with them.
+        let unflushed = self.database.write_buffer_size();
+        self.pace.hurry(sealed + 1 >= MOST_SEALED || runs * 2 >= MOST_RUNS || unflushed > 2 * self.full);
+        sealed >= MOST_SEALED || runs >= MOST_RUNS
     }
 
     /// The number of the last commit; 0 before the first.

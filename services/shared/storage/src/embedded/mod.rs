@@ -14,7 +14,8 @@
 //! | `committer` | the thread that merges waiting writes into one synced batch |
 //! | `batch` | the batch being built: conditions are checked against what stands and what the batch writes |
 //! | `space` | the guard that refuses writes before the disk does |
-//! | `workers` | the threads underneath, which give way to those who answer |
+//! | `workers` | the thread underneath, which gives way to those who answer |
+//! | `pace` | compaction, in small steps |
 //! | `metrics` | what the committer counts |
 
 mod batch;
@@ -25,6 +26,7 @@ mod layout;
 mod marker;
 mod metrics;
 mod open;
+mod pace;
 mod reads;
 mod space;
 mod workers;
@@ -81,7 +83,7 @@ impl EmbeddedConfig {
             shards: ShardCount::default(),
             free_floor_mib: 256,
             cache_mib: 16,
-            memtable_kib: 8 * 1024,
+            memtable_kib: 2 * 1024,
             compression: true,
             free_space: FreeSpace::of_file_system(),
             installation: None,

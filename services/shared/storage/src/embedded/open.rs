@@ -15,16 +15,19 @@ use super::heads::{self, Heads, Said};
 use super::journal::{self, Journal};
 use super::layout::{Spaces, means_damage};
 use super::marker::{self, Marker};
+use super::pace::Pace;
 use super::space::MIB;
 use super::{EmbeddedConfig, workers};
 use crate::StoreError;
 use crate::engine::LogKey;
+use fjall::compaction::filter::Factory;
 use fjall::{CompressionType, Database, LsmError};
 use p92_kernel::{Service, ShardCount};
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The folder of the engine.
@@ -264,17 +267,21 @@ fn renew(engine: &Path, journals: &[Journal]) -> io::Result<()> {
 
 fn open_engine(config: &EmbeddedConfig, engine: &Path, serve: bool) -> Result<Spaces, StoreError> {
     let compression = if config.compression { CompressionType::Lz4 } else { CompressionType::None };
-    // One is enough for what one committer writes; two would take both cores of a small machine at once.
+    // One is enough for what one committer writes. Of several the first only flushes, and while another compacts it
+    // passes every request to compact on to itself, without a pause.
     let threads = 1;
     let opening = || -> fjall::Result<Spaces> {
+        let pace = Pace::default();
+        let factory: Arc<dyn Factory> = Arc::new(pace.clone());
         let database = Database::builder(engine)
             .cache_size(if serve { config.cache_mib * MIB } else { MIB })
             .journal_compression(compression)
             .max_journaling_size(64 * MIB)
             .manual_journal_persist(true)
             .worker_threads(threads)
+            .with_compaction_filter_factories(Arc::new(move |_| Some(Arc::clone(&factory))))
             .open()?;
-        Spaces::of_database(database, config)
+        Spaces::of_database(database, config, pace)
     };
     let place = config.dir.display();
     // The threads of an engine that was closed let go of its folder a moment after its handle.
