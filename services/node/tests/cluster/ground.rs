@@ -1,8 +1,8 @@
 //! What the processes of one test share: the store, the bus, the keys.
 //!
-//! By default that is one embedded store and one bus of this process, for a test that needs nothing. With the feature
-//! `cql-tests` it is a keyspace of the server that P92_TEST_CQL names (`host:port`), and with `nats-tests` besides a NATS
-//! server of the program that P92_TEST_NATS_SERVER names; then each process opens its own way there as the binary does.
+//! By default that is one embedded store and one bus of this process, for a test that needs nothing. If P92_TEST_CQL names
+//! a server (`host:port`), it is a keyspace there, and if P92_TEST_NATS_SERVER names a program, a NATS server of it
+//! besides; then each process opens its own way there as the binary does. `tests/engines/run` sets both.
 
 use crate::shared::{Shared, Ways};
 use p92_chassis::{SystemClock, SystemRandom};
@@ -22,20 +22,18 @@ pub enum Ground {
     /// Of this process.
     Own { store: Arc<Embedded>, ways: Ways, bus: Arc<LocalBus> },
     /// Of servers.
-    #[cfg(feature = "cql-tests")]
     Real(Arc<crate::real::Servers>),
 }
 
 impl Ground {
     /// Fresh and empty, with keys in that directory.
     pub async fn fresh(dir: &Path) -> Self {
-        #[cfg(feature = "cql-tests")]
-        return Self::Real(Arc::new(crate::real::Servers::fresh(dir).await));
-        #[cfg(not(feature = "cql-tests"))]
-        Self::own(dir)
+        match crate::real::named() {
+            Some(node) => Self::Real(Arc::new(crate::real::Servers::fresh(dir, node).await)),
+            None => Self::own(dir),
+        }
     }
 
-    #[cfg_attr(feature = "cql-tests", expect(dead_code, reason = "servers are used instead"))]
     fn own(dir: &Path) -> Self {
         let mut config = EmbeddedConfig::at(dir.join("data"));
         config.shards = ShardCount::new(SHARDS).unwrap();
@@ -46,14 +44,12 @@ impl Ground {
     }
 
     /// What is under one process of that name and these settings, and its bus if that has an end of its own.
-    #[cfg_attr(not(feature = "cql-tests"), expect(unused_variables, reason = "one store is all"))]
     pub async fn open(&self, dir: &Path, process: (&Config, &str)) -> (Parts, Option<Arc<NatsBus>>) {
         match self {
             Self::Own { store, ways, bus } => {
                 let engine = Arc::new(Shared(Arc::clone(store), ways.clone()));
                 (own_parts(store, engine, bus, dir), None)
             }
-            #[cfg(feature = "cql-tests")]
             Self::Real(servers) => servers.open(dir, process).await,
         }
     }

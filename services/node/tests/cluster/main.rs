@@ -13,7 +13,6 @@ mod ground;
 mod moves;
 mod posts;
 mod public;
-#[cfg(feature = "cql-tests")]
 mod real;
 mod rebuilds;
 mod shared;

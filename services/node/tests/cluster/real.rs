@@ -7,6 +7,7 @@ use p92_eventlog::platform::Parts;
 use p92_node::backing::{self, Backing, Waiting, cql};
 use p92_node::settings::{BusKind, Config, Settings, StoreKind};
 use p92_storage::cql::Step;
+use std::ffi::OsStr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -15,6 +16,11 @@ use std::time::Duration;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
+
+/// The CQL server that tests should use, if one is named.
+pub fn named() -> Option<String> {
+    std::env::var("P92_TEST_CQL").ok()
+}
 
 /// The servers of one test.
 pub struct Servers {
@@ -27,18 +33,12 @@ pub struct Servers {
 
 impl Servers {
     /// A keyspace with the tables of all services, and its keys.
-    pub async fn fresh(dir: &Path) -> Self {
+    pub async fn fresh(dir: &Path, node: String) -> Self {
         static TURNS: std::sync::LazyLock<Arc<Mutex<()>>> = std::sync::LazyLock::new(Arc::default);
         let turn = Arc::clone(&TURNS).lock_owned().await;
-        let Ok(node) = std::env::var("P92_TEST_CQL") else {
-            panic!(
-                "these tests need a CQL server: set P92_TEST_CQL=host:port; \
-                 `deploy/local/cassandra.py start --dir DIR` starts one and prints its address"
-            )
-        };
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let keyspace = format!("p92_test_cluster_{}_{number}", std::process::id());
-        let nats = cfg!(feature = "nats-tests").then(|| Nats::start(dir));
+        let nats = std::env::var_os("P92_TEST_NATS_SERVER").map(|program| Nats::start(&program, dir));
         let servers = Self { node, keyspace, nats, _turn: turn };
         let settings = servers.settings(dir, &Config::default());
         cql::migrate(&settings, Step::Expand, &Waiting::not(), &|_| {}).await.unwrap();
@@ -95,16 +95,10 @@ struct Nats {
 }
 
 impl Nats {
-    fn start(dir: &Path) -> Self {
-        let Some(program) = std::env::var_os("P92_TEST_NATS_SERVER") else {
-            panic!(
-                "P92_TEST_NATS_SERVER must name a nats-server of 2.12 or later; \
-                 `python3 deploy/local/nats.py get` gets one and prints where it is"
-            )
-        };
+    fn start(program: &OsStr, dir: &Path) -> Self {
         let ports = dir.join("nats-ports");
         std::fs::create_dir(&ports).unwrap();
-        let child = Command::new(&program)
+        let child = Command::new(program)
             .args(["-a", "127.0.0.1", "-js", "-p", "-1"])
             .arg("--store_dir")
             .arg(dir.join("nats"))

@@ -18,6 +18,8 @@ const STEP: Duration = Duration::from_micros(500);
 const LOOK: u32 = 64;
 /// A rest is so many times as long as the work before it: compaction has a fifth of a core.
 const REST: u32 = 4;
+/// A step may have waited for the disk, or for a core; nobody needs to rest from that.
+const LONGEST: Duration = Duration::from_millis(20);
 
 /// Whether compaction takes its time. It hurries while writes come faster than it follows, and when the store is closed,
 /// which waits for it.
@@ -62,7 +64,7 @@ impl CompactionFilter for Steps {
             let worked = self.since.elapsed();
             if worked >= STEP {
                 if !self.pace.is_hurried() {
-                    std::thread::sleep(worked * REST);
+                    std::thread::sleep((worked * REST).min(LONGEST));
                 }
                 self.since = Instant::now();
             }

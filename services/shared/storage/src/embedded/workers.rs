@@ -14,8 +14,8 @@ const NICER: i32 = 8;
 pub fn give_way(count: usize) {
     use std::time::Duration;
     let mut moved = 0;
-    // A new thread takes its name itself, a moment after its beginning.
-    for _ in 0..50 {
+    // A new thread takes its name itself, once it runs: on a busy machine that is not at once.
+    for _ in 0..2_000 {
         moved += engine_threads().into_iter().filter(|thread| make_nicer(*thread)).count();
         if moved >= count {
             return;
