@@ -1,5 +1,6 @@
 //! Threads of the engine underneath give way to those that answer. Alone in its process: others open stores meanwhile.
 #![cfg(target_os = "linux")]
+// A test says by a panic what it expected.
 #![allow(clippy::unwrap_used)]
 
 use p92_storage::{Embedded, EmbeddedConfig};

@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn it_hurries_while_writers_are_ahead_and_when_the_store_is_closed() {
+    fn it_takes_its_time_while_nobody_is_ahead_and_hurries_when_the_store_is_closed() {
         let dir = tempfile::tempdir().unwrap();
         let pace = Pace::default();
         let spaces = opened(dir.path(), &pace);
