@@ -372,7 +372,13 @@ fn commit(spaces: &Spaces, batch: Batch<'_>, number: u64) -> Result<Option<Done>
     // size of a journal that grew and the place of what was a hole. It leaves out times, which nobody reads.
     let mode = if synced { PersistMode::SyncData } else { PersistMode::Buffer };
     match batch.durability(Some(mode)).commit() {
-        Ok(()) => Ok(Some(Done { moved, synced, took: since.elapsed() })),
+        Ok(()) => {
+            // The batch stands whatever becomes of this; if the engine has failed, the next batch is refused by it.
+            if let Err(error) = spaces.seal_full() {
+                tracing::warn!(%error, "a full memtable could not be sealed");
+            }
+            Ok(Some(Done { moved, synced, took: since.elapsed() }))
+        }
         // Refused before anything was written: a thread of the engine failed earlier.
         Err(error @ fjall::Error::Poisoned) => {
             Err(Failed { reason: error.to_string(), outcome: Outcome::NoEffect })

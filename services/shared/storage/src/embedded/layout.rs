@@ -11,7 +11,7 @@ use crate::{Class, StoreError, TableRef};
 use bytes::Bytes;
 use fjall::compaction::Leveled;
 use fjall::config::CompressionPolicy;
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, LsmError, Readable as _};
+use fjall::{AbstractTree as _, Database, Keyspace, KeyspaceCreateOptions, LsmError, Readable as _};
 use p92_kernel::Seq;
 use std::sync::Arc;
 
@@ -52,8 +52,8 @@ pub struct Spaces {
     pub database: Database,
     keyspaces: [Keyspace; 4],
     pace: Pace,
-    /// Bytes that fill the memtables of all keyspaces.
-    full: u64,
+    /// Bytes that fill a memtable.
+    memtable: u64,
 }
 
 impl Drop for Spaces {
@@ -94,7 +94,7 @@ impl Spaces {
                 .index_block_compression_policy(CompressionPolicy::disabled())
         };
         let [log, index, state, view] = Space::ALL.map(|space| database.keyspace(space.name(), options));
-        Ok(Self { keyspaces: [log?, index?, state?, view?], full: 4 * memtable, database, pace })
+        Ok(Self { keyspaces: [log?, index?, state?, view?], memtable, database, pace })
     }
 
     /// A keyspace.
@@ -112,10 +112,24 @@ impl Spaces {
     pub fn is_behind(&self) -> bool {
         let most = |count: fn(&Keyspace) -> usize| self.keyspaces.iter().map(count).max().unwrap_or_default();
         let (sealed, runs) = (most(Keyspace::sealed_memtable_count), most(Keyspace::l0_table_count));
-        // The same thread exchanges full memtables, so they grow while it compacts, and what a start reads back with them.
-        let unflushed = self.database.write_buffer_size();
-        self.pace.hurry(sealed + 1 >= MOST_SEALED || runs * 2 >= MOST_RUNS || unflushed > 2 * self.full);
+        // What is sealed waits behind a compaction, since one thread does both.
+        self.pace.hurry(sealed + 1 >= MOST_SEALED || runs * 2 >= MOST_RUNS);
         sealed >= MOST_SEALED || runs >= MOST_RUNS
+    }
+
+    /// Seals each memtable that is full, so that it becomes a table. Called behind every commit, by who commits.
+    ///
+    /// Left alone, the engine underneath asks its thread for that, once for each batch while a memtable is full, through a
+    /// queue of 1,000 places. The thread puts what follows into the same queue and waits for a place in it: after a
+    /// thousand batches during one compaction it waited for itself, nothing became a table any more, and memtables and
+    /// journals grew without end (fjall pull request 323, open in November 2026).
+    pub fn seal_full(&self) -> fjall::Result<()> {
+        for keyspace in &self.keyspaces {
+            if keyspace.tree.active_memtable().size() >= self.memtable {
+                keyspace.rotate_memtable()?;
+            }
+        }
+        Ok(())
     }
 
     /// The number of the last commit; 0 before the first.
@@ -250,4 +264,111 @@ pub fn read_error(error: fjall::Error) -> StoreError {
 pub fn means_damage(error: &std::io::Error) -> bool {
     use std::io::ErrorKind::{InvalidData, InvalidInput, NotFound, UnexpectedEof};
     matches!(error.kind(), UnexpectedEof | InvalidData | InvalidInput | NotFound)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fjall::compaction::filter::{
+        CompactionFilter, CompactionFilterResult, Context, Factory, ItemAccessor, Verdict,
+    };
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::{Mutex, mpsc};
+    use std::time::Duration;
+
+    /// Holds compactions up as long as somebody holds the lock.
+    #[derive(Clone, Default)]
+    struct Gate {
+        lock: Arc<Mutex<()>>,
+        entered: Arc<AtomicBool>,
+    }
+
+    impl Factory for Gate {
+        fn name(&self) -> &'static str {
+            "gate"
+        }
+
+        fn make_filter(&self, _: &Context) -> Box<dyn CompactionFilter> {
+            Box::new(self.clone())
+        }
+    }
+
+    impl CompactionFilter for Gate {
+        fn filter_item(&mut self, _: ItemAccessor<'_>, _: &Context) -> CompactionFilterResult {
+            self.entered.store(true, Ordering::Relaxed);
+            drop(self.lock.lock().unwrap());
+            Ok(Verdict::Keep)
+        }
+    }
+
+    fn opened(dir: &std::path::Path, gate: &Gate) -> Spaces {
+        let factory: Arc<dyn Factory> = Arc::new(gate.clone());
+        let database = Database::builder(dir)
+            .worker_threads(1)
+            .with_compaction_filter_factories(Arc::new(move |_| Some(Arc::clone(&factory))))
+            .open()
+            .unwrap();
+        let config = EmbeddedConfig { memtable_kib: 64, ..EmbeddedConfig::at(dir) };
+        Spaces::of_database(database, &config, Pace::default()).unwrap()
+    }
+
+    /// One row in each of two keyspaces, as the committer commits.
+    fn commit(spaces: &Spaces, row: u32, length: usize) {
+        let mut batch = spaces.database.batch();
+        for space in [Space::State, Space::View] {
+            batch.insert(spaces.of(space), row.to_be_bytes(), vec![0; length]);
+        }
+        batch.commit().unwrap();
+        spaces.seal_full().unwrap();
+    }
+
+    #[test]
+    fn thousands_of_batches_during_one_compaction_leave_the_engine_at_work() {
+        let dir = tempfile::tempdir().unwrap();
+        let gate = Gate::default();
+        let spaces = Arc::new(opened(dir.path(), &gate));
+        let held = gate.lock.lock().unwrap();
+        // Runs over the same keys, until the thread compacts and is held.
+        for row in (0_u32..100).cycle() {
+            if gate.entered.load(Ordering::Relaxed) {
+                break;
+            }
+            if !spaces.is_behind() {
+                commit(&spaces, row, 32 * 1024);
+            }
+        }
+        let stop = Arc::new(AtomicBool::new(false));
+        let writer = std::thread::spawn({
+            let (spaces, stop) = (Arc::clone(&spaces), Arc::clone(&stop));
+            move || {
+                for row in (0_u32..1_000).cycle() {
+                    if stop.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    if !spaces.is_behind() {
+                        commit(&spaces, row, 8);
+                    }
+                }
+            }
+        });
+        // Many more batches than the engine's queue has places.
+        let seen = spaces.database.seqno();
+        while spaces.database.seqno() < seen + 3_000 && !spaces.is_behind() {
+            std::thread::yield_now();
+        }
+        drop(held);
+        let (done, waiting) = mpsc::channel();
+        std::thread::spawn({
+            let spaces = Arc::clone(&spaces);
+            move || {
+                let flushed =
+                    [Space::State, Space::View].map(|space| spaces.of(space).rotate_memtable_and_wait());
+                done.send(flushed.into_iter().all(|flushed| flushed.is_ok())).unwrap();
+            }
+        });
+        let flushed = waiting.recv_timeout(Duration::from_secs(60));
+        stop.store(true, Ordering::Relaxed);
+        assert_eq!(flushed, Ok(true), "the engine's thread flushes no more");
+        writer.join().unwrap();
+    }
 }
