@@ -9,6 +9,7 @@ use crate::gate::{Gate, ask};
 use p92_proto::event::v1::ReadOptions;
 use p92_proto::identity::v1 as identity;
 use p92_proto::posting::v1 as posting;
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
@@ -187,21 +188,21 @@ impl<'a> Reader<'a> {
     pub async fn written(&self, ids: &[u64]) -> Result<String, Problem> {
         let (fragments, server) = (&self.gate.fragments, self.caller.server.id);
         let wrote = self.gate.wrote(self.viewer_id).await;
-        let mut known = HashMap::with_capacity(ids.len());
-        for id in ids {
+        let known = |id: &u64| {
             let found = fragments.get(server, *id, wrote);
-            if let Some(fragment) = found.filter(|fragment| !fragment.is_by(self.viewer_id)) {
-                known.insert(*id, fragment);
-            }
-        }
-        let missing: Vec<u64> = ids.iter().copied().filter(|id| !known.contains_key(id)).collect();
+            found.filter(|fragment| !fragment.is_by(self.viewer_id))
+        };
+        let known: Vec<Option<Arc<Fragment>>> = ids.iter().map(known).collect();
+        let missing: Vec<u64> =
+            ids.iter().zip(&known).filter(|(_, known)| known.is_none()).map(|(id, _)| *id).collect();
         let (marks, statuses) = futures::try_join!(self.marks(&known), self.afresh(&missing))?;
+        let mut marks = marks.into_iter();
         let mut out = String::with_capacity(ids.len() * 2_048);
-        for id in ids {
+        for (id, known) in ids.iter().zip(&known) {
             out.push(if out.is_empty() { '[' } else { ',' });
             let before = out.len();
-            if let Some(fragment) = known.get(id) {
-                fragment.write(marks.get(&fragment.marked).map_or("", String::as_str), &mut out);
+            if let Some(fragment) = known {
+                fragment.write(&marks.next().unwrap_or_default(), &mut out);
             } else if let Some(status) = statuses.get(id) {
                 out.push_str(&serde_json::to_string(status).map_err(p92_kernel::Failure::internal)?);
             }
@@ -229,15 +230,16 @@ impl<'a> Reader<'a> {
         Ok(out)
     }
 
-    /// What the viewer did with the posts that these fragments show, as fields.
-    async fn marks(&self, known: &HashMap<u64, Arc<Fragment>>) -> Result<HashMap<u64, String>, Problem> {
-        if self.viewer_id == 0 || known.is_empty() {
-            return Ok(HashMap::new());
+    /// What the viewer did with the posts that those of these fragments show which are there, as fields, in their order;
+    /// nothing for a stranger.
+    async fn marks(&self, known: &[Option<Arc<Fragment>>]) -> Result<Vec<Cow<'static, str>>, Problem> {
+        let post_ids: Vec<u64> = known.iter().flatten().map(|fragment| fragment.marked).collect();
+        if self.viewer_id == 0 || post_ids.is_empty() {
+            return Ok(Vec::new());
         }
-        let post_ids: Vec<u64> = known.values().map(|fragment| fragment.marked).collect();
-        let request = posting::GetMarksRequest { options: self.options(), post_ids: post_ids.clone() };
+        let request = posting::GetMarksRequest { options: self.options(), post_ids };
         let found = ask(self.gate.deps.posts.clone().get_marks(request).await)?.marks;
-        Ok(post_ids.into_iter().zip(found.iter().map(|marks| Marks::from(marks).fields())).collect())
+        Ok(found.iter().map(|marks| Marks::from(marks).fields()).collect())
     }
 
     /// One post as a status.

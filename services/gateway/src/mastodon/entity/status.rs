@@ -7,6 +7,8 @@ use crate::mastodon::hydrate::Cast;
 use p92_kernel::Millis;
 use p92_proto::posting::v1 as posting;
 use serde::Serialize;
+use std::borrow::Cow;
+use std::sync::LazyLock;
 
 #[derive(Clone, Debug, Serialize)]
 pub struct Status {
@@ -42,7 +44,7 @@ pub struct Status {
 }
 
 /// What the viewer did with it; left out for a stranger.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, PartialEq, Eq)]
 pub struct Marks {
     pub favourited: bool,
     pub reblogged: bool,
@@ -65,9 +67,14 @@ impl From<&posting::ViewerMarks> for Marks {
 }
 
 impl Marks {
-    /// Its fields, to be put into an object.
+    /// Its fields, to be put into an object. Of nearly every post of a page the viewer has marked nothing.
     #[must_use]
-    pub fn fields(&self) -> String {
+    pub fn fields(&self) -> Cow<'static, str> {
+        static NONE: LazyLock<String> = LazyLock::new(|| Marks::default().written());
+        if *self == Self::default() { Cow::Borrowed(NONE.as_str()) } else { Cow::Owned(self.written()) }
+    }
+
+    fn written(&self) -> String {
         let json = serde_json::to_string(self).unwrap_or_default();
         json.strip_prefix('{').and_then(open).unwrap_or_default().to_owned()
     }

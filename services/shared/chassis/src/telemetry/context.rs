@@ -3,7 +3,7 @@
 //! W3C Trace Context and nothing else: a propagator chosen at run time would let two processes of one cluster
 //! misunderstand each other. It refuses to know who exports the spans.
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Request};
 use opentelemetry::Context;
 use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator as _};
 use opentelemetry::trace::{SpanContext, TraceContextExt as _};
@@ -60,8 +60,28 @@ pub(crate) fn write_headers(span: &Span, headers: &mut HeaderMap) {
     TraceContextPropagator::new().inject_context(&span.context(), &mut Headers(headers));
 }
 
-/// Makes the caller's span the parent of `span`.
-pub(crate) fn join_headers(span: &Span, headers: &HeaderMap) {
+/// The caller's span, beside a call that does not leave the process: nothing is written and read again.
+#[derive(Clone, Debug)]
+struct Calling(SpanContext);
+
+/// Puts the context of `span` beside a call within the process.
+pub(crate) fn write_beside(span: &Span, extensions: &mut Extensions) {
+    let context = span.context();
+    let calling = context.span().span_context().clone();
+    if calling.is_valid() {
+        extensions.insert(Calling(calling));
+    }
+}
+
+/// Makes the caller's span the parent of `span`, whichever way the call came.
+pub(crate) fn join_caller<B>(span: &Span, request: &Request<B>) {
+    match request.extensions().get::<Calling>() {
+        Some(Calling(caller)) => join_context(span, Context::new().with_remote_span_context(caller.clone())),
+        None => join_headers(span, request.headers()),
+    }
+}
+
+fn join_headers(span: &Span, headers: &HeaderMap) {
     struct Headers<'a>(&'a HeaderMap);
     impl Extractor for Headers<'_> {
         fn get(&self, key: &str) -> Option<&str> {
@@ -76,7 +96,10 @@ pub(crate) fn join_headers(span: &Span, headers: &HeaderMap) {
 }
 
 fn join_extracted(span: &Span, from: &dyn Extractor) {
-    let caller = TraceContextPropagator::new().extract_with_context(&Context::new(), from);
+    join_context(span, TraceContextPropagator::new().extract_with_context(&Context::new(), from));
+}
+
+fn join_context(span: &Span, caller: Context) {
     if caller.span().span_context().is_valid() {
         // Refused only if nothing records spans, or the span is disabled; then there is nothing to join.
         let _joined = span.set_parent(caller);
@@ -110,6 +133,15 @@ mod tests {
             let consumer = tracing::error_span!("consumer");
             join(&consumer, &kept);
             assert_eq!(trace(&consumer), trace(&command));
+            let (mut beside, mut written) = (Request::new(()), Request::new(()));
+            write_beside(&command, beside.extensions_mut());
+            write_headers(&command, written.headers_mut());
+            assert!(beside.headers().is_empty() && written.extensions().is_empty());
+            for request in [beside, written] {
+                let answer = tracing::error_span!("answer");
+                join_caller(&answer, &request);
+                assert_eq!(trace(&answer), trace(&command));
+            }
             let other = tracing::error_span!("other");
             join(&other, "00-not-a-context");
             assert_ne!(trace(&other), trace(&command));

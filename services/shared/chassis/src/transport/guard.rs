@@ -91,7 +91,7 @@ where
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let call = Ongoing::begin(&self.meters, Method::of(request.uri()));
         if self.rules.join_traces {
-            context::join_headers(call.span(), request.headers());
+            context::join_caller(call.span(), &request);
         }
         let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
             return Box::pin(async move { Ok(call.failed(overloaded())) });

@@ -51,6 +51,8 @@ pub struct Transport {
     way: BoxCloneSyncService<Request<Body>, Response<Body>, BoxError>,
     permits: Arc<Semaphore>,
     meters: Arc<Meters>,
+    /// Whether the server is in this process.
+    here: bool,
 }
 
 impl std::fmt::Debug for Transport {
@@ -71,13 +73,13 @@ impl Transport {
         S::Future: Send + 'static,
     {
         let guarded = Guarded::new(server, Rules::INTERNAL);
-        Self::over(BoxCloneSyncService::new(guarded.map_err(|never: Infallible| match never {})))
+        Self::over(BoxCloneSyncService::new(guarded.map_err(|never: Infallible| match never {})), true)
     }
 
     /// The way to servers elsewhere. Nothing is connected before the first call.
     #[must_use]
     pub fn remote(network: Network) -> Self {
-        Self::over(BoxCloneSyncService::new(network))
+        Self::over(BoxCloneSyncService::new(network), false)
     }
 
     /// The same way for fewer calls at once.
@@ -86,8 +88,8 @@ impl Transport {
         Self { permits: Arc::new(Semaphore::new(under_way)), ..self }
     }
 
-    fn over(way: BoxCloneSyncService<Request<Body>, Response<Body>, BoxError>) -> Self {
-        Self { way, permits: Arc::new(Semaphore::new(UNDER_WAY)), meters: Meters::new(End::Asks) }
+    fn over(way: BoxCloneSyncService<Request<Body>, Response<Body>, BoxError>, here: bool) -> Self {
+        Self { way, permits: Arc::new(Semaphore::new(UNDER_WAY)), meters: Meters::new(End::Asks), here }
     }
 }
 
@@ -111,7 +113,11 @@ impl Service<Request<Body>> for Transport {
             return Box::pin(async move { Ok(call.failed(deadline_exceeded())) });
         }
         deadline::write(request.headers_mut(), allowed);
-        context::write_headers(call.span(), request.headers_mut());
+        if self.here {
+            context::write_beside(call.span(), request.extensions_mut());
+        } else {
+            context::write_headers(call.span(), request.headers_mut());
+        }
         let way = self.way.clone();
         let span = call.span().clone();
         let answer = async move {
