@@ -118,6 +118,11 @@ async fn measure(args: &Args) -> anyhow::Result<ExitCode> {
         posts(args, effort, &node, &people, &sync, &mut report).await?;
     }
     if wants(Part::Pages) {
+        if !wants(Part::Posts) && !wants(Part::Reach) {
+            report.step("posts to read");
+            writers::run(&node, &people, writers::MANY, Effort { each: Duration::from_secs(1), runs: 1 })
+                .await?;
+        }
         report.step("home pages by HTTP");
         let page = pages::over_http(&node, &people, effort).await?;
         report.pages("home page of 20 by HTTP", &page, 0.20);

@@ -92,7 +92,10 @@ fn median(mut figures: Vec<f64>) -> f64 {
 pub async fn over_http(node: &Node, people: &People, effort: Effort) -> anyhow::Result<Pages> {
     const PATH: &str = "/api/v1/timelines/home?limit=20";
     let token = people.reader()?.token.clone();
-    let bytes = Client::connect(&node.http, &token).await?.get(PATH).await?.len();
+    let page = Client::connect(&node.http, &token).await?.get(PATH).await?;
+    let statuses: Vec<serde_json::Value> = serde_json::from_slice(&page)?;
+    anyhow::ensure!(statuses.len() == 20, "a home page of {} statuses", statuses.len());
+    let bytes = page.len();
     let yard = Yard::start(Kind::Http, bytes, None)?;
     let (mut ours, mut bare) = (Vec::new(), Vec::new());
     for _ in 0..effort.runs {

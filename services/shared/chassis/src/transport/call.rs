@@ -27,13 +27,15 @@ use tracing::field::Empty;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
     Asks,
+    /// Asks a server of the same process: the call has one span, that of whoever answers.
+    AsksHere,
     Answers,
 }
 
 impl End {
     const fn kind(self) -> &'static str {
         match self {
-            Self::Asks => "client",
+            Self::Asks | Self::AsksHere => "client",
             Self::Answers => "server",
         }
     }
@@ -42,7 +44,7 @@ impl End {
     /// at fault for a request that deserved its refusal.
     const fn at_fault(self, code: Code) -> bool {
         match self {
-            Self::Asks => !matches!(code, Code::Ok),
+            Self::Asks | Self::AsksHere => !matches!(code, Code::Ok),
             Self::Answers => matches!(
                 code,
                 Code::Unknown
@@ -95,28 +97,29 @@ pub(crate) struct Ongoing {
 impl Ongoing {
     pub(crate) fn begin(meters: &Arc<Meters>, method: Method) -> Self {
         let end = meters.end;
-        let name = format!("{}/{}", method.service, method.name);
-        // The answering end never takes its parent from the task that it happens to run on: it is told by the headers,
-        // in one process as between two.
+        let name = || format!("{}/{}", method.service, method.name);
+        // The answering end never takes its parent from the task that it happens to run on: it is told by what
+        // came with the call, in one process as between two.
         let span = match end {
             End::Asks => tracing::info_span!(
                 "call",
-                { fields::SPAN_NAME } = name,
+                { fields::SPAN_NAME } = name(),
                 { fields::SPAN_KIND } = end.kind(),
                 { fields::RPC_SYSTEM } = "grpc",
-                { fields::RPC_SERVICE } = method.service,
-                { fields::RPC_METHOD } = method.name,
+                { fields::RPC_SERVICE } = &*method.service,
+                { fields::RPC_METHOD } = &*method.name,
                 { fields::RPC_CODE } = Empty,
                 { fields::SPAN_STATUS } = Empty,
             ),
+            End::AsksHere => Span::none(),
             End::Answers => tracing::info_span!(
                 parent: None,
                 "answer",
-                { fields::SPAN_NAME } = name,
+                { fields::SPAN_NAME } = name(),
                 { fields::SPAN_KIND } = end.kind(),
                 { fields::RPC_SYSTEM } = "grpc",
-                { fields::RPC_SERVICE } = method.service,
-                { fields::RPC_METHOD } = method.name,
+                { fields::RPC_SERVICE } = &*method.service,
+                { fields::RPC_METHOD } = &*method.name,
                 { fields::RPC_CODE } = Empty,
                 { fields::SPAN_STATUS } = Empty,
             ),
@@ -127,6 +130,11 @@ impl Ongoing {
 
     pub(crate) fn span(&self) -> &Span {
         &self.span
+    }
+
+    /// Whether the server is in this process.
+    pub(crate) fn is_here(&self) -> bool {
+        self.meters.end == End::AsksHere
     }
 
     /// The answer, watched until it ends, or until `stop` ends a stream that would have gone on.
@@ -156,7 +164,7 @@ impl Drop for Ongoing {
         let code = self.code.unwrap_or(Code::Cancelled);
         // Strangers may ask for anything; what nobody answers to has no name here.
         let nameless = end == End::Answers && code == Code::Unimplemented;
-        let label = |name: &str| if nameless { OTHER.to_owned() } else { name.to_owned() };
+        let label = |name: &Arc<str>| if nameless { OTHER.into() } else { Arc::clone(name) };
         self.meters.under_way.add(-1, &[]);
         self.meters.duration.record(
             self.since.elapsed().as_secs_f64(),

@@ -3,6 +3,7 @@
 //! It refuses to know which methods exist, and so lets only through what looks like one.
 
 use http::Uri;
+use std::sync::Arc;
 
 /// What everything else is called.
 pub(crate) const OTHER: &str = "other";
@@ -10,8 +11,8 @@ pub(crate) const OTHER: &str = "other";
 /// `/package.Service/Method`, taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Method {
-    pub(crate) service: String,
-    pub(crate) name: String,
+    pub(crate) service: Arc<str>,
+    pub(crate) name: Arc<str>,
 }
 
 impl Method {
@@ -25,9 +26,9 @@ impl Method {
         };
         match uri.path().strip_prefix('/').and_then(|path| path.split_once('/')) {
             Some((service, name)) if named(service) && named(name) => {
-                Self { service: service.to_owned(), name: name.to_owned() }
+                Self { service: service.into(), name: name.into() }
             }
-            _ => Self { service: OTHER.to_owned(), name: OTHER.to_owned() },
+            _ => Self { service: OTHER.into(), name: OTHER.into() },
         }
     }
 }
@@ -39,12 +40,9 @@ mod tests {
     #[test]
     fn only_names_of_methods_become_labels() {
         let method = Method::of(&Uri::from_static("http://a.example/p92.posting.v1.PostService/GetPost"));
-        assert_eq!(
-            (method.service.as_str(), method.name.as_str()),
-            ("p92.posting.v1.PostService", "GetPost")
-        );
+        assert_eq!((&*method.service, &*method.name), ("p92.posting.v1.PostService", "GetPost"));
         for strange in ["/", "/a", "/a/", "//b", "/a/b/c", "/a/b%20c"] {
-            assert_eq!(Method::of(&strange.parse().unwrap()).service, OTHER, "{strange}");
+            assert_eq!(&*Method::of(&strange.parse().unwrap()).service, OTHER, "{strange}");
         }
     }
 }

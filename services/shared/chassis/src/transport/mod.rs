@@ -1,7 +1,7 @@
 //! The one transport that every generated client uses: the co-located server itself, or servers elsewhere.
 //!
 //! Deadline, limit, trace and measures wrap it at both ends, so both shapes behave alike; there is no loopback socket
-//! within a process. It refuses to know any service: a client is made by whoever knows the service's name,
+//! within a process, and one span instead of two. It refuses to know any service: a client is made by whoever knows the service's name,
 //! `PostServiceClient::new(transport)`.
 //!
 //! Messages: tonic refuses to decode more than 4 MiB unless a generated client or server is told otherwise.
@@ -37,7 +37,7 @@ use tonic::body::Body;
 use tower::util::BoxCloneSyncService;
 use tower::{Service, ServiceExt as _};
 
-use tracing::Instrument as _;
+use tracing::{Instrument as _, Span};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -51,8 +51,6 @@ pub struct Transport {
     way: BoxCloneSyncService<Request<Body>, Response<Body>, BoxError>,
     permits: Arc<Semaphore>,
     meters: Arc<Meters>,
-    /// Whether the server is in this process.
-    here: bool,
 }
 
 impl std::fmt::Debug for Transport {
@@ -73,13 +71,14 @@ impl Transport {
         S::Future: Send + 'static,
     {
         let guarded = Guarded::new(server, Rules::INTERNAL);
-        Self::over(BoxCloneSyncService::new(guarded.map_err(|never: Infallible| match never {})), true)
+        let way = guarded.map_err(|never: Infallible| match never {});
+        Self::over(BoxCloneSyncService::new(way), End::AsksHere)
     }
 
     /// The way to servers elsewhere. Nothing is connected before the first call.
     #[must_use]
     pub fn remote(network: Network) -> Self {
-        Self::over(BoxCloneSyncService::new(network), false)
+        Self::over(BoxCloneSyncService::new(network), End::Asks)
     }
 
     /// The same way for fewer calls at once.
@@ -88,8 +87,8 @@ impl Transport {
         Self { permits: Arc::new(Semaphore::new(under_way)), ..self }
     }
 
-    fn over(way: BoxCloneSyncService<Request<Body>, Response<Body>, BoxError>, here: bool) -> Self {
-        Self { way, permits: Arc::new(Semaphore::new(UNDER_WAY)), meters: Meters::new(End::Asks), here }
+    fn over(way: BoxCloneSyncService<Request<Body>, Response<Body>, BoxError>, end: End) -> Self {
+        Self { way, permits: Arc::new(Semaphore::new(UNDER_WAY)), meters: Meters::new(end) }
     }
 }
 
@@ -113,8 +112,8 @@ impl Service<Request<Body>> for Transport {
             return Box::pin(async move { Ok(call.failed(deadline_exceeded())) });
         }
         deadline::write(request.headers_mut(), allowed);
-        if self.here {
-            context::write_beside(call.span(), request.extensions_mut());
+        if call.is_here() {
+            context::write_beside(&Span::current(), request.extensions_mut());
         } else {
             context::write_headers(call.span(), request.headers_mut());
         }
