@@ -217,6 +217,8 @@ def slow(stage: Stage) -> str:
 def failing(stage: Stage) -> str:
     deeds = Deeds(stage)
     deeds.prepare()
+    # Readers write too, so they stand still while nothing is written.
+    stage.catch_up()
     with Traced(stage, "error=EIO") as fault:
         writes, words = nothing_acknowledged(deeds)
         reads = reads_go_on(deeds)
@@ -261,6 +263,8 @@ def full(stage: Stage) -> str:
             finally:
                 del os.environ["P92_STORE__FREE_FLOOR_MIB"]
             deeds.prepare()
+        # A reader writes too: on a full disk it would stand still before what its people wrote last, and they would wait.
+        stage.catch_up()
         stage.recorder.write("fault", kind="F25", floor=floor)
         ballast = stage.folder / "ballast"
         fill(ballast, leave=200 * MIB if floor else 0)

@@ -31,8 +31,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 meanwhile: figures of a busy machine say nothing."
 )]
 struct Args {
-    /// The binary that is measured: a release build
-    #[arg(long, env = "P92_BIN", default_value = "target/release/p92")]
+    /// The binary that is measured: what ships
+    #[arg(long, env = "P92_BIN", default_value = "target/dist/p92")]
     binary: PathBuf,
     /// Where the data directory is made, on the disk that is to be measured
     #[arg(long, default_value = ".")]
@@ -92,7 +92,7 @@ fn main() -> anyhow::Result<ExitCode> {
 async fn measure(args: &Args) -> anyhow::Result<ExitCode> {
     anyhow::ensure!(
         args.binary.exists(),
-        "{} is not there\n  what to do: run tests/load/run, or `cargo build --release -p p92-node`",
+        "{} is not there\n  what to do: run tests/load/run, or `cargo build --profile dist -p p92-node`",
         args.binary.display()
     );
     let effort = Effort { each: Duration::from_secs(if args.quick { 2 } else { 8 }), runs: args.runs.max(1) };
