@@ -63,7 +63,8 @@ pub struct EmbeddedConfig {
     pub free_floor_mib: u64,
     /// Blocks kept in memory, in MiB.
     pub cache_mib: u64,
-    /// Writes kept in memory, in KiB, in each of four keyspaces, before they become a table. Used at first start only.
+    /// Writes kept in memory, in KiB, in each of four keyspaces, before they become a table. Never larger than at first
+    /// start: the engine underneath keeps that one, and beyond it asks its own thread (`Spaces::seal_full`).
     pub memtable_kib: u64,
     /// Whether tables and the large values of journals are compressed. Tables keep what they were made with at first
     /// start.
