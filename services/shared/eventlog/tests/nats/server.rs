@@ -7,6 +7,7 @@ use p92_kernel::ShardCount;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -22,6 +23,21 @@ pub struct Server {
     monitor: Option<u16>,
     arguments: Vec<String>,
     child: Option<Child>,
+}
+
+/// A port that the system gives to nobody who asks for any, such as the server's own monitor or the end of a connection
+/// that goes out; it would be taken before the server has it, or while it is away.
+fn free_port() -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let next = NEXT.fetch_add(1, Ordering::Relaxed);
+        // Below where the system's own begin (ip(7), `ip_local_port_range`; other systems begin higher). Two runs at once
+        // begin at different places.
+        let port = 10_000 + u16::try_from((std::process::id() * 97 + next) % 22_000).unwrap();
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 impl Server {
@@ -40,8 +56,7 @@ impl Server {
 
     /// One that does not run yet, on a port where nobody listens.
     pub fn away() -> Self {
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = free.local_addr().unwrap().port();
+        let port = free_port();
         Self { folder: TempDir::new().unwrap(), port, monitor: None, arguments: Vec::new(), child: None }
     }
 
