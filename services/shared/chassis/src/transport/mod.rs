@@ -1,8 +1,8 @@
 //! The one transport that every generated client uses: the co-located server itself, or servers elsewhere.
 //!
-//! Deadline, limit, trace and measures wrap it at both ends, so both shapes behave alike; there is no loopback socket
-//! within a process, and one span instead of two. It refuses to know any service: a client is made by whoever knows the service's name,
-//! `PostServiceClient::new(transport)`.
+//! Deadline, limit, trace and measures wrap it at both ends, so both shapes behave alike; within a process there is no
+//! loopback socket, and one span instead of two. It refuses to know any service: a client is made by whoever knows the
+//! service's name, `PostServiceClient::new(transport)`.
 //!
 //! Messages: tonic refuses to decode more than 4 MiB unless a generated client or server is told otherwise.
 
