@@ -1,6 +1,6 @@
 //! How fast P92 is on this machine, beside what the machine itself can do, in one run.
 //!
-//! In: a release binary of P92. Out: a table of figures, each with the yardstick that it is judged by (aims in
+//! In: the binary of P92 that ships. Out: a table of figures, each with the yardstick that it is judged by (aims in
 //! `README.md`). It starts the real server in a directory of its own, drives it as clients do, and refuses to know how it
 //! works inside. "Core" means one CPU-second over the client and the server together.
 

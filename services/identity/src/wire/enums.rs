@@ -20,7 +20,7 @@ macro_rules! words {
         pub fn $into(number: i32) -> Option<$domain> {
             match v1::$wire::try_from(number).ok()? {
                 $(v1::$wire::$value => Some($word),)+
-                #[allow(unreachable_patterns)]
+                #[allow(unreachable_patterns, reason = "some enums have a word for every value")]
                 _ => None,
             }
         }

@@ -168,12 +168,7 @@ fn push_short(out: &mut Vec<u8>, bytes: &[u8]) {
 /// What all rows of a table begin with.
 pub fn table_prefix(table: TableRef) -> Vec<u8> {
     let mut out = Vec::with_capacity(96);
-    let (name, suffix) = (table.table.name.as_bytes(), table.suffix().as_bytes());
-    // A name has at most 40 bytes.
-    let length = u16::try_from(name.len() + suffix.len()).unwrap_or(u16::MAX);
-    out.extend_from_slice(&length.to_be_bytes());
-    out.extend_from_slice(name);
-    out.extend_from_slice(suffix);
+    push_short(&mut out, [table.table.name, table.suffix()].concat().as_bytes());
     out
 }
 
