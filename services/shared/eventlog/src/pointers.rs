@@ -3,10 +3,11 @@
 //! The pointer of a view names the side that answers, and the rebuild that goes on, if one does. A writing shard that has
 //! joined that rebuild writes both sides. It must not know how a rebuild comes to its end.
 
+use crate::partition::every_row;
 use crate::tables;
 use bytes::Bytes;
 use p92_proto::event::v1;
-use p92_storage::{Conditional, Engine, Key, LogKey, RowKey, Side, StoreError, Table, TableRef};
+use p92_storage::{Conditional, Engine, Key, LogKey, Row, RowKey, Side, StoreError, Table, TableRef};
 use parking_lot::RwLock;
 use prost::Message;
 use std::collections::HashMap;
@@ -40,11 +41,13 @@ pub struct ViewStates {
 
 impl ViewStates {
     /// Reads what the store says of these tables. What is known already is never replaced by something older.
+    ///
+    /// All pointers stand in one partition and are one small read: every process looks every second or so.
     pub async fn load(&self, engine: &dyn Engine, tables: &[&'static Table]) -> Result<(), StoreError> {
-        let keys: Vec<RowKey> = tables.iter().map(|table| pointer_key(table)).collect();
-        let rows = engine.get_many(&keys).await?;
-        for (table, row) in tables.iter().zip(rows) {
-            let pointer = match row {
+        let mut rows: HashMap<Bytes, Row> =
+            every_row(engine, tables::VIEW_POINTERS.only(), all_pointers()).await?.into_iter().collect();
+        for table in tables {
+            let pointer = match rows.remove(&place(table)) {
                 Some(row) => read_pointer(&row.value, row.stamp)?,
                 None => Pointer::default(),
             };
@@ -156,6 +159,16 @@ fn read_pointer(value: &Bytes, version: u64) -> Result<Pointer, StoreError> {
     Ok(Pointer { side, rebuild: row.rebuild, by: row.by, version: Some(version) })
 }
 
+/// The partition of all pointers.
+fn all_pointers() -> Bytes {
+    Key::new().text("views").build()
+}
+
+/// A view's place in it.
+fn place(table: &Table) -> Bytes {
+    Key::new().text(table.name).build()
+}
+
 fn pointer_key(table: &Table) -> RowKey {
-    RowKey::new(tables::VIEW_POINTERS.only(), Key::new().text("views"), Key::new().text(table.name))
+    RowKey::new(tables::VIEW_POINTERS.only(), all_pointers(), place(table))
 }
