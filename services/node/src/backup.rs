@@ -10,6 +10,7 @@ use p92_chassis::{SystemClock, SystemRandom};
 use p92_eventlog::KeyFile;
 use p92_eventlog::backup::{self, Backup, Origin, Restored, StateTable};
 use p92_kernel::{Clock as _, ShardCount};
+use p92_storage::cql::Sight;
 use p92_storage::{Embedded, EmbeddedConfig};
 use std::ffi::OsString;
 use std::fs;
@@ -101,7 +102,7 @@ async fn restore_shared(
 ) -> anyhow::Result<Restored> {
     let origin = &backup.manifest().origin;
     // One without a schema cannot be looked at, and is nobody's.
-    if let Ok(Some((installation, shards))) = cql::look(target.settings).await {
+    if let Ok(Sight { opened: Some((installation, shards)), .. }) = cql::look(target.settings).await {
         check_same(origin, &installation, shards)?;
     }
     let store = cql::make(target.settings, &origin.installation, origin.shards).await?;

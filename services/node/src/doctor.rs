@@ -9,6 +9,7 @@ use crate::settings::{BusKind, Settings};
 use p92_eventlog::KeyFile;
 use p92_eventlog::bus::nats::BusState;
 use p92_kernel::ShardCount;
+use p92_storage::cql::Sight;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -63,18 +64,17 @@ pub fn disk(found: &mut Findings, data: &Path, settings: &Settings) -> bool {
 pub async fn shared_store(found: &mut Findings, settings: &Settings) -> bool {
     let at = settings.store.cql.contact_points.join(", ");
     match tokio::time::timeout(PATIENCE * 5, cql::look(settings)).await {
-        Ok(Ok(Some((installation, shards)))) => {
+        Ok(Ok(Sight { opened, syncs })) => {
+            let whose = match &opened {
+                Some((installation, shards)) => {
+                    format!("installation {installation}, {} shards", shards.get())
+                }
+                None => "it was never opened".to_owned(),
+            };
             let keyspace = &settings.store.cql.keyspace;
-            let text = format!(
-                "{keyspace} at {at}: every table, installation {installation}, {} shards",
-                shards.get()
-            );
-            found.good("shared store", text);
-            true
-        }
-        Ok(Ok(None)) => {
-            found.good("shared store", format!("{at}: every table; it was never opened"));
-            false
+            found.good("shared store", format!("{keyspace} at {at}: every table, {whose}"));
+            durability(found, syncs.as_deref());
+            opened.is_some()
         }
         Ok(Err(error)) => {
             let advice = "start the store or make its tables (p92 migrate); is `store.cql` right?";
@@ -86,6 +86,20 @@ pub async fn shared_store(found: &mut Findings, settings: &Settings) -> bool {
             found.broken("shared store", text, "look at the store and the way to it");
             true
         }
+    }
+}
+
+/// Whether a node of the store remembers what it acknowledged when it is killed: a quorum of nodes that forget is none.
+fn durability(found: &mut Findings, syncs: Option<&str>) {
+    let subject = "store's syncs";
+    match syncs {
+        Some(mode @ ("batch" | "group")) => found.good(subject, format!("commitlog_sync: {mode}")),
+        Some(mode) => {
+            let text =
+                format!("commitlog_sync: {mode}; a node that is killed forgets what it acknowledged last");
+            found.doubtful(subject, text, "set commitlog_sync to batch (Cassandra: or group) on each node");
+        }
+        None => found.doubtful(subject, "the store does not say".to_owned(), "look at its commitlog_sync"),
     }
 }
 

@@ -8,7 +8,7 @@ use super::waiting::{NotYet, Waiting};
 use crate::settings::{Consistency, Settings};
 use anyhow::Context as _;
 use p92_kernel::ShardCount;
-use p92_storage::cql::{self, CqlTls, CqlUser, Migrated, OpenError, Step, Watch};
+use p92_storage::cql::{self, CqlTls, CqlUser, Migrated, OpenError, Sight, Step, Watch};
 use p92_storage::{CqlConfig, CqlEngine, Engine, StoreError, Table};
 use std::sync::Arc;
 
@@ -84,9 +84,8 @@ async fn opened(settings: &Settings, config: CqlConfig, waiting: &Waiting<'_>) -
     })
 }
 
-/// Whether the store could be served now, and whose it is: its installation and number of shards, if it was ever opened.
-/// It changes nothing.
-pub async fn look(settings: &Settings) -> anyhow::Result<Option<(String, ShardCount)>> {
+/// Whether the store could be served now, and what is seen of it then. It changes nothing.
+pub async fn look(settings: &Settings) -> anyhow::Result<Sight> {
     let (config, tables) = (config(settings)?, tables());
     let look = || async { CqlEngine::look(&config, &tables).await.map_err(|error| sort(error, &config)) };
     Waiting::not().through(look).await

@@ -77,7 +77,7 @@ pub async fn migrate_watched(
 ) -> Result<Migrated, StoreError> {
     let wanted = place::physical(tables)?;
     let connection = Arc::new(connect(config).await?);
-    let scylla = is_scylla(&connection).await?;
+    let scylla = notes::is_scylla(&connection).await?;
     make_keyspace(&connection, config, scylla, watch).await?;
     ddl(&connection, place::create_meta(&config.keyspace, !scylla)).await?;
     let lease = Lease::take(&connection, config, &|| watch(Progress::Waits)).await?;
@@ -217,12 +217,6 @@ async fn local_datacenter(connection: &Connection) -> Result<String, StoreError>
         notes::rows::<(String,)>(connection, "SELECT data_center FROM system.local", Vec::new()).await?;
     let first = found.into_iter().next().map(|(datacenter,)| datacenter);
     first.ok_or_else(|| StoreError::Damaged("a node that does not know its datacenter".to_owned()))
-}
-
-/// ScyllaDB has a table of its own where it keeps what is local to a node.
-async fn is_scylla(connection: &Connection) -> Result<bool, StoreError> {
-    let found = notes::tables(connection, "system").await?;
-    Ok(found.iter().any(|(name, _)| name == "scylla_local"))
 }
 
 /// Every line says IF (NOT) EXISTS, so one whose answer was lost may be sent again. The driver waits until all nodes

@@ -87,6 +87,16 @@ pub struct CqlEngine {
     counters: Counters,
 }
 
+/// A store, seen by somebody who only looks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sight {
+    /// The id and number of shards of the installation, if it was ever opened.
+    pub opened: Option<(String, ShardCount)>,
+    /// When the node that was asked syncs what it acknowledges: `commitlog_sync`, `periodic` or `batch`, with Cassandra
+    /// also `group`. `None` if it does not say.
+    pub syncs: Option<String>,
+}
+
 impl CqlEngine {
     /// Opens a store for these tables. Refuses while its schema is older than this build's or lacks a table; one that is
     /// newer is used as it is, since versions expand before they contract.
@@ -106,15 +116,14 @@ impl CqlEngine {
         }))
     }
 
-    /// Whether these tables could be served, and the id and number of shards of the installation if it was opened before.
-    /// It changes nothing.
-    pub async fn look(
-        config: &CqlConfig,
-        tables: &[&'static Table],
-    ) -> Result<Option<(String, ShardCount)>, OpenError> {
+    /// Whether these tables could be served, and what is seen of the store then. It changes nothing.
+    pub async fn look(config: &CqlConfig, tables: &[&'static Table]) -> Result<Sight, OpenError> {
         let connection = connect_to_schema(config, tables).await?;
         let marker = notes::standing(&connection, &config.keyspace).await?;
-        Ok(marker.map(|marker| (marker.installation, marker.shards)))
+        Ok(Sight {
+            opened: marker.map(|marker| (marker.installation, marker.shards)),
+            syncs: notes::syncs(&connection).await?,
+        })
     }
 
     /// The id that the store was given at first start.

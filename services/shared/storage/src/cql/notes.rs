@@ -102,6 +102,20 @@ pub async fn tables(connection: &Connection, keyspace: &str) -> Result<Vec<(Stri
     Ok(found.into_iter().map(|(name, comment)| (name, comment.unwrap_or_default())).collect())
 }
 
+/// When the node that is asked syncs what it acknowledges, if it says so. Cassandra and ScyllaDB tell it in different places.
+pub async fn syncs(connection: &Connection) -> Result<Option<String>, StoreError> {
+    let table = if is_scylla(connection).await? { "system.config" } else { "system_views.settings" };
+    let text = format!("SELECT value FROM {table} WHERE name = 'commitlog_sync'");
+    let rows = rows::<(Option<String>,)>(connection, &text, Vec::new()).await?;
+    Ok(rows.into_iter().next().and_then(|(value,)| value).map(|value| value.trim_matches('"').to_owned()))
+}
+
+/// ScyllaDB has a table of its own where it keeps what is local to a node.
+pub async fn is_scylla(connection: &Connection) -> Result<bool, StoreError> {
+    let found = tables(connection, "system").await?;
+    Ok(found.iter().any(|(name, _)| name == "scylla_local"))
+}
+
 /// All rows of a small, unprepared read.
 pub async fn rows<R>(connection: &Connection, text: &str, values: Vec<CqlValue>) -> Result<Vec<R>, StoreError>
 where

@@ -68,11 +68,13 @@ async fn a_look_changes_nothing() {
     let config = scene::config("look");
     assert!(matches!(CqlEngine::look(&config, &TABLES).await, Err(OpenError::SchemaBehind { .. })));
     migrate(&config, &TABLES, Step::Expand).await.unwrap();
-    assert_eq!(CqlEngine::look(&config, &TABLES).await.unwrap(), None);
+    assert_eq!(CqlEngine::look(&config, &TABLES).await.unwrap().opened, None);
     let store = CqlEngine::open(&config, &TABLES).await.unwrap();
     assert!(store.is_fresh(), "the look made nothing");
     let seen = CqlEngine::look(&config, &TABLES).await.unwrap();
-    assert_eq!(seen, Some((store.installation().to_owned(), store.shards())));
+    assert_eq!(seen.opened, Some((store.installation().to_owned(), store.shards())));
+    let syncs = seen.syncs.unwrap();
+    assert!(["periodic", "batch", "group"].contains(&&*syncs), "when the server syncs: {syncs}");
     scene::drop_keyspace(&config).await;
 }
 
