@@ -128,7 +128,9 @@ def configuration(state, number):
         "endpoint_snitch": "SimpleSnitch",
         "seed_provider": [{
             "class_name": "org.apache.cassandra.locator.SimpleSeedProvider",
-            "parameters": [{"seeds": f"127.0.0.1:{state['storage_port']}"}],
+            # The first founds the cluster alone; each other one finds it by any that lives.
+            "parameters": [{"seeds": ",".join(f"{one['host']}:{state['storage_port']}" for one in state["nodes"]
+                                              if number == 1 and one is node or number > 1 and one is not node)}],
         }],
         "listen_address": node["host"],
         "rpc_address": node["host"],
@@ -166,13 +168,17 @@ def configuration(state, number):
 def command(state, number, lib):
     home = pathlib.Path(state["dir"]) / f"node{number}"
     return [
-        os.environ.get("P92_JAVA", "java"), "-Xms512m", "-Xmx1g", "-ea", "-XX:+UseG1GC", "-Xss512k",
+        os.environ.get("P92_JAVA", "java"), "-Xms512m", "-Xmx1g", "-ea", "-Xss512k",
+        # A node that lives for minutes beside others on two cores is there in a third of the time, and serves as well, if it
+        # does not compile for the long run.
+        *os.environ.get("P92_JAVA_OPTIONS", "-XX:+UseSerialGC -XX:TieredStopAtLevel=1").split(),
         f"-javaagent:{lib / f'jamm-{JAMM}.jar'}",
         "-Djdk.attach.allowAttachSelf=true", "-Dio.netty.tryReflectionSetAccessible=true",
         f"-Dcassandra.config=file://{home / 'cassandra.yaml'}", f"-Dcassandra.storagedir={home}",
         f"-Dcassandra.logdir={home / 'logs'}", f"-Dcassandra.triggers_dir={home / 'triggers'}",
         f"-Dlogback.configurationFile={home / 'logback.xml'}", "-Dcassandra-foreground=yes",
-        "-Dcassandra.skip_wait_for_gossip_to_settle=0", "-Dcassandra.ring_delay_ms=100",
+        # Whoever comes back gives up if no other node answers for so long; alone there is nobody to wait for.
+        "-Dcassandra.skip_wait_for_gossip_to_settle=0", f"-Dcassandra.ring_delay_ms={100 if len(state['nodes']) == 1 else 30000}",
         "-Dcassandra.superuser_setup_delay_ms=0",
         *(f"--add-exports={name}=ALL-UNNAMED" for name in EXPORTS),
         *(f"--add-opens={name}=ALL-UNNAMED" for name in OPENS),

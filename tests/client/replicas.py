@@ -27,7 +27,7 @@ class Replicas(Installation):
     """A cluster with two gateways behind one address."""
 
     def __init__(self, data: pathlib.Path, more: str = "", replicas: int | None = None, store_nodes: int | None = None,
-                 between=None, first=None, port: int = 0):
+                 commitlog: str | None = None, between=None, first=None, port: int = 0):
         # Its processes outlive this one: whoever ends it by a signal ends them too, as after any other failure.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by a signal"))
         self.web, self.calls = Door(each_request=True, port=port), Door()
@@ -38,8 +38,8 @@ class Replicas(Installation):
         self.progress = Progress()
         self.cluster = Cluster(data, self.progress)
         try:
-            self.cluster.up(binary(), replicas=replicas, store_nodes=store_nodes, url=self.url, settings=settings,
-                            between=between, first=functools.partial(first, self.cluster) if first else None)
+            self.cluster.up(binary(), replicas=replicas, store_nodes=store_nodes, commitlog=commitlog, url=self.url,
+                            settings=settings, between=between, first=functools.partial(first, self.cluster) if first else None)
         except BaseException:
             self.stop()
             raise
@@ -53,9 +53,14 @@ class Replicas(Installation):
         if words[0] == "lag":
             return json.dumps({"lags": self._lags()})
         if words[:2] == ("view", "list"):
-            views = [view for role in SERVICES for view in json.loads(self._ask(role, *words)).get("views", [])]
-            return json.dumps({"views": views})
+            return json.dumps({"views": [view for views in self._views().values() for view in views]})
+        if words[:2] == ("view", "rebuild"):
+            return self._ask(next(role for role, views in self._views().items() if words[2] in [view["name"] for view in views]), *words)
         return self._ask("identity", *words)
+
+    def _views(self) -> dict[str, list[dict]]:
+        """The views of each service, which only its own replicas know."""
+        return {role: json.loads(self._ask(role, "view", "list", "--json")).get("views", []) for role in SERVICES}
 
     def _ask(self, role: str, *words: str) -> str:
         """Runs a command for the replica of that service whose turn it is."""
