@@ -94,7 +94,7 @@ def context(ignore: str):
     kept = [line[1:].rstrip("/") for line in ignore.splitlines() if line.startswith("!")]
     manifest = (DEPLOY.parent / "Cargo.toml").read_text()
     members = re.findall(r'"([^"]+)"', re.search(r"members = \[(.*?)\]", manifest, re.S)[1])
-    needed = ["Cargo.toml", "Cargo.lock"] + [f"{member}/Cargo.toml" for member in members]
+    needed = ["Cargo.toml", "Cargo.lock", ".cargo/config.toml"] + [f"{member}/Cargo.toml" for member in members]
     targets = re.findall(r'(?m)^path = "([^"]+)"', (DEPLOY.parent / "tests" / "Cargo.toml").read_text())
     for path in needed + [f"tests/{target}" for target in targets]:
         if not any(path == one or path.startswith(one + "/") for one in kept):

@@ -2,8 +2,8 @@
 //! posting and timelines on the engine in memory, which answers late, unknown or not at all, while hosts crash, pause, are
 //! cut off, or go on after all others took them for dead.
 //!
-//! `RUSTFLAGS='--cfg tokio_unstable' cargo test -p p92-tests --features simulation --test simulation`: without the flag
-//! tokio draws the order of wakings by itself, and no seed gives the same history twice.
+//! `cargo test -p p92-tests --features simulation --test simulation`. Without the flag that `.cargo/config.toml` sets tokio
+//! draws the order of wakings by itself, and no seed gives the same history twice.
 
 // A test says by a panic what it expected.
 #![allow(
@@ -41,8 +41,7 @@ const MUTANT_SEEDS: u64 = 200;
 /// Histories at once.
 const AT_ONCE: usize = 2;
 
-const COMMAND: &str =
-    "RUSTFLAGS='--cfg tokio_unstable' cargo test -p p92-tests --features simulation --test simulation";
+const COMMAND: &str = "cargo test -p p92-tests --features simulation --test simulation";
 
 fn repeat(seed: u64, with: With) -> String {
     let tears = if with.tears { "P92_SIMULATION_TEARS=1 " } else { "" };
@@ -52,7 +51,10 @@ fn repeat(seed: u64, with: With) -> String {
 /// Without the flag the runtimes do not follow the seed, and a green run would show nothing that can be repeated.
 fn flagged() {
     if !cfg!(tokio_unstable) {
-        panic!("built without the flag that makes runtimes follow the seed: {COMMAND}");
+        panic!(
+            "built without `--cfg tokio_unstable`, by which runtimes follow the seed\n  what to do: {COMMAND}, with no \
+             RUSTFLAGS in the environment, which would replace those of .cargo/config.toml"
+        );
     }
 }
 
