@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A cluster of P92 on this machine, without containers: Cassandra, NATS, and replicas of every service behind gateways.
 
-    deploy/local/up   [--dir DIR] [--replicas 2] [--store-nodes 1] [--binary P92] [--json]
+    deploy/local/up   [--dir DIR] [--replicas 2] [--of timelines=8] [--store-nodes 1] [--binary P92] [--json]
     deploy/local/down [--dir DIR] [--wipe]
     deploy/local/cluster.py status
     deploy/local/cluster.py kill|start|stop|restart|pause|resume NAME     one process: timelines-1, gateway-2, nats, store-1
@@ -82,13 +82,13 @@ class Cluster:
     # What can be done.
 
     def up(self, binary=None, release=False, replicas=None, store_nodes=None, commitlog=None, url=None, settings=None,
-           limit=300, between=None, first=None):
+           limit=300, between=None, first=None, of=None):
         """Starts what is missing, and waits until everything serves. `settings`: a TOML file for all of P92's
         processes; what this program sets itself goes before it. `between`: told where the store's nodes and the bus are,
         as pairs (where P92 looks for it, where it is), once these run and before anybody uses them. `first`: called then as well, to put
-        something into the store that the rest finds there."""
+        something into the store that the rest finds there. `of`: replicas of single roles, which may grow while it runs."""
         with self._alone():
-            self._agree(replicas, store_nodes, commitlog, url)
+            self._agree(replicas, store_nodes, commitlog, url, of or {})
             missing = [name for name in self._names() if not self.runs(name)]
             if missing or binary:
                 self.state["binary"] = str(pathlib.Path(binary).resolve() if binary else build(release))
@@ -228,7 +228,7 @@ class Cluster:
                   "log": str(self.dir / "store" / f"node{number}" / "logs" / "system.log")}
                  for number, node in enumerate(store["nodes"], 1)]
         bus = {"pid": self.pid("nats"), "address": f"127.0.0.1:{self.state['bus_port']}",
-               "log": str(self.dir / "bus" / "nats.log")}
+               "monitor": (nats.running(self.dir / "bus") or {}).get("monitor"), "log": str(self.dir / "bus" / "nats.log")}
         return {"url": self.url(), "dir": str(self.dir), "binary": self.state["binary"], "processes": rows, "store": nodes,
                 "bus": bus}
 
@@ -275,7 +275,7 @@ class Cluster:
 
     def _count(self, role):
         # Two doors suffice to see that it is all the same which one is used.
-        return 2 if role == "gateway" else self.state["replicas"]
+        return self.state.get("of", {}).get(role, 2 if role == "gateway" else self.state["replicas"])
 
     def _stores(self):
         return [f"store-{number}" for number in range(1, self.state["store_nodes"] + 1)]
@@ -286,7 +286,7 @@ class Cluster:
     def _log(self, name):
         return self.dir / "logs" / f"{name}.log"
 
-    def _agree(self, replicas, store_nodes, commitlog, url):
+    def _agree(self, replicas, store_nodes, commitlog, url, of):
         """Takes up what is wished, or says why that cannot be."""
         if self.state is None:
             self.state = {"replicas": replicas or 2, "store_nodes": store_nodes or 1, "commitlog": commitlog or "periodic",
@@ -301,6 +301,11 @@ class Cluster:
                 raise Trouble(f"it runs with {state['replicas']} replicas of each service\n"
                               f"  what to do: end it first: deploy/local/down --dir {self.dir}")
             state["replicas"] = replicas
+        for role, count in of.items():
+            if more := [name for name in self.all_of(role)[count:] if self.runs(name)]:
+                raise Trouble(f"{', '.join(more)}: running, and beyond the {count} of {role} that are wished\n  what to do: end "
+                              f"each first: deploy/local/cluster.py stop {more[-1]} --dir {self.dir}")
+            state.setdefault("of", {})[role] = count
         for folder in ("keys", "data", "logs"):
             (self.dir / folder).mkdir(exist_ok=True, mode=0o700)
 

@@ -7,7 +7,7 @@ import sys
 import time
 
 from cassandra import Failed
-from cluster import DEFAULT, Cluster, Progress, Trouble
+from cluster import ASKS, DEFAULT, Cluster, Progress, Trouble
 from nats import Trouble as BusTrouble
 
 ONE = {
@@ -17,11 +17,21 @@ ONE = {
 }
 
 
+def replicas_of(word):
+    """A role and how many of it, as `--of` takes them."""
+    role, _, count = word.partition("=")
+    if role not in ASKS or not count.isdecimal() or int(count) < 1:
+        raise argparse.ArgumentTypeError(f"{word!r} is not ROLE=N: roles are {', '.join(ASKS)}, and N is at least 1")
+    return role, int(count)
+
+
 def arguments(words):
     parser = argparse.ArgumentParser(prog="deploy/local/cluster.py", description="A cluster of P92 on this machine, without containers.")
     actions = parser.add_subparsers(dest="action", required=True)
     up = actions.add_parser("up", help="start what is missing, and wait until everything serves")
     up.add_argument("--replicas", type=int, help="processes of each service, 2 if not said; there are two gateways")
+    up.add_argument("--of", type=replicas_of, action="append", default=[], metavar="ROLE=N",
+                    help="another number of this role, gateway included; may be repeated, and may grow while it runs")
     up.add_argument("--store-nodes", type=int, choices=[1, 3], help="nodes of Cassandra, 1 if not said; 1.5 GB of memory each")
     up.add_argument("--commitlog", choices=["periodic", "batch", "group"],
                     help="when Cassandra syncs: every ten seconds (if not said), before each answer, or before those of 5 ms")
@@ -76,7 +86,7 @@ def run(given):
     since = time.monotonic()
     if given.action == "up":
         cluster.up(given.binary, given.release, given.replicas, given.store_nodes, given.commitlog, given.url, given.settings,
-                   given.wait)
+                   given.wait, of=dict(given.of))
         told, took = cluster.describe(), time.monotonic() - since
         if given.json:
             print(json.dumps({"event": "ready", "took": round(took, 1)} | told), flush=True)

@@ -2,7 +2,7 @@
 """A NATS server with JetStream on this machine, without containers: gets it, starts it, ends exactly what was started.
 
     nats.py get                      the program, built if it is missing or too old; prints where it is
-    nats.py start --dir DIR          one server with its data under DIR; prints one line of JSON: address, pid, dir
+    nats.py start --dir DIR          one server with its data under DIR; prints one line of JSON: address, monitor, pid, dir
     nats.py stop --dir DIR           ends the server that was started for DIR, and no other; --kill as a crash would
 
 As a module: `get()`, `start(dir, ...)`, `stop(dir)`. Standard library only. It listens on loopback unless told otherwise,
@@ -84,7 +84,8 @@ def quoted(text):
 
 def configuration(data, user, password, tls):
     """The text of the configuration. Secrets stand in it and not among the arguments, which everybody can read."""
-    lines = [f"jetstream {{ store_dir: {quoted(data)} }}"]
+    # What it has counted can be asked for without a password, so the monitor never leaves this machine.
+    lines = [f"jetstream {{ store_dir: {quoted(data)} }}", 'http: "127.0.0.1:-1"']
     if user:
         lines.append(f"authorization {{ users = [ {{ user: {quoted(user)}, password: {quoted(password)} }} ] }}")
     if tls:
@@ -114,24 +115,24 @@ def answers(host, port):
     return line.startswith(b"INFO ") and json.loads(line[5:]).get("jetstream") is True
 
 
-def told_port(ports, pid):
-    """The port that the server wrote into its folder for ports, or None."""
+def told_port(ports, pid, listener):
+    """The port of a listener that the server wrote into its folder for ports, or None."""
     try:
         told = json.loads((ports / f"nats-server_{pid}.ports").read_text(encoding="utf-8"))
-        return int(told["nats"][0].rpartition(":")[2])
+        return int(told[listener][0].rpartition(":")[2])
     except (OSError, ValueError, KeyError, IndexError):
         return None
 
 
 def wait(process, host, ports, log, seconds):
-    """Waits until the server answers, and says on which port."""
+    """Waits until the server answers, and says on which port, and on which one it tells what it has counted."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         if process.poll() is not None:
             raise Trouble(f"nats-server ended at once:\n{log.read_text(encoding='utf-8', errors='replace')}")
-        port = told_port(ports, process.pid)
-        if port and answers(host, port):
-            return port
+        port, monitor = (told_port(ports, process.pid, listener) for listener in ("nats", "monitoring"))
+        if port and monitor and answers(host, port):
+            return port, monitor
         time.sleep(0.02)
     raise Trouble(f"nats-server does not answer within {seconds} s:\n{log.read_text(encoding='utf-8', errors='replace')}")
 
@@ -169,12 +170,12 @@ def start(directory, port=None, host="127.0.0.1", user=None, password=None, tls=
                 start_new_session=True,
             )
         try:
-            found = wait(process, host, ports, log, seconds)
+            found, monitor = wait(process, host, ports, log, seconds)
         except BaseException:
             process.kill()
             process.wait()
             raise
-        state = {"address": f"{host}:{found}", "pid": process.pid, "dir": str(directory)}
+        state = {"address": f"{host}:{found}", "monitor": f"127.0.0.1:{monitor}", "pid": process.pid, "dir": str(directory)}
         (directory / STATE).write_text(json.dumps(state | {"began": began(process.pid)}), encoding="utf-8")
         return state
 
@@ -251,7 +252,7 @@ def main():
             tls=tls,
             program=chosen.program or get(chosen.cache),
         )
-        print(json.dumps({name: state[name] for name in ("address", "pid", "dir")}))
+        print(json.dumps({name: state[name] for name in ("address", "monitor", "pid", "dir")}))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,12 @@ use http::{Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
+use std::time::Duration;
 use tokio::net::TcpStream;
+
+/// How often, and after which pause, a server that says that it cannot now is asked again.
+const REPEATS: usize = 50;
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// One connection.
 #[derive(Debug)]
@@ -26,17 +31,59 @@ impl Client {
         Ok(Self { send, host: host.to_owned(), token: token.to_owned() })
     }
 
+    /// From now on requests carry this token.
+    pub fn speak_for(&mut self, token: &str) {
+        token.clone_into(&mut self.token);
+    }
+
     /// The body of an answer that must be 200.
     pub async fn get(&mut self, path: &str) -> anyhow::Result<Bytes> {
-        self.ask("GET", path, Bytes::new()).await
+        let (status, body) = self.ask("GET", path, Bytes::new(), None).await?;
+        good("GET", path, status, body)
     }
 
     /// Posts a form.
     pub async fn post(&mut self, path: &str, form: String) -> anyhow::Result<Bytes> {
-        self.ask("POST", path, Bytes::from(form)).await
+        let (status, body) = self.ask("POST", path, Bytes::from(form), None).await?;
+        good("POST", path, status, body)
     }
 
-    async fn ask(&mut self, method: &str, path: &str, body: Bytes) -> anyhow::Result<Bytes> {
+    /// The same, and again if the server says that it cannot now, as an app does.
+    pub async fn get_patiently(&mut self, path: &str) -> anyhow::Result<Bytes> {
+        self.again("GET", path, Bytes::new(), None).await
+    }
+
+    /// Posts a form under a key, and again likewise: whatever became of it, it is done once.
+    pub async fn post_keyed(&mut self, path: &str, form: String, key: &str) -> anyhow::Result<Bytes> {
+        self.again("POST", path, Bytes::from(form), Some(key)).await
+    }
+
+    async fn again(
+        &mut self,
+        method: &str,
+        path: &str,
+        body: Bytes,
+        key: Option<&str>,
+    ) -> anyhow::Result<Bytes> {
+        let mut repeats = 0;
+        loop {
+            let (status, answer) = self.ask(method, path, body.clone(), key).await?;
+            // A call that took too long is answered so too.
+            if status != StatusCode::SERVICE_UNAVAILABLE || repeats == REPEATS {
+                return good(method, path, status, answer);
+            }
+            repeats += 1;
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    async fn ask(
+        &mut self,
+        method: &str,
+        path: &str,
+        body: Bytes,
+        key: Option<&str>,
+    ) -> anyhow::Result<(StatusCode, Bytes)> {
         let mut request = Request::builder().method(method).uri(path).header(header::HOST, &self.host);
         if !self.token.is_empty() {
             request = request.header(header::AUTHORIZATION, format!("Bearer {}", self.token));
@@ -44,15 +91,18 @@ impl Client {
         if !body.is_empty() {
             request = request.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
         }
+        if let Some(key) = key {
+            request = request.header("idempotency-key", key);
+        }
         self.send.ready().await?;
         let answer = self.send.send_request(request.body(Full::new(body))?).await?;
         let status = answer.status();
-        let body = answer.into_body().collect().await?.to_bytes();
-        anyhow::ensure!(
-            status == StatusCode::OK,
-            "{method} {path}: {status} {}",
-            String::from_utf8_lossy(&body)
-        );
-        Ok(body)
+        Ok((status, answer.into_body().collect().await?.to_bytes()))
     }
+}
+
+fn good(method: &str, path: &str, status: StatusCode, body: Bytes) -> anyhow::Result<Bytes> {
+    let words = String::from_utf8_lossy(&body);
+    anyhow::ensure!(status == StatusCode::OK, "{method} {path}: {status} {words}");
+    Ok(body)
 }

@@ -4,6 +4,8 @@
 //! `README.md`). It starts the real server in a directory of its own, drives it as clients do, and refuses to know how it
 //! works inside. "Core" means one CPU-second over the client and the server together.
 
+mod accounts;
+mod cluster;
 mod cpu;
 mod http1;
 mod node;
@@ -31,20 +33,22 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 meanwhile: figures of a busy machine say nothing."
 )]
 struct Args {
+    #[command(subcommand)]
+    shape: Option<Shape>,
     /// The binary that is measured: what ships
-    #[arg(long, env = "P92_BIN", default_value = "target/dist/p92")]
+    #[arg(long, global = true, env = "P92_BIN", default_value = "target/dist/p92")]
     binary: PathBuf,
     /// Where the data directory is made, on the disk that is to be measured
-    #[arg(long, default_value = ".")]
+    #[arg(long, global = true, default_value = ".")]
     on: PathBuf,
     /// A quarter of the time, and figures that jump more
-    #[arg(long)]
+    #[arg(long, global = true)]
     quick: bool,
     /// One line of JSON instead of a table
-    #[arg(long)]
+    #[arg(long, global = true)]
     json: bool,
     /// How often each figure is taken; the median counts
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, global = true, default_value_t = 3)]
     runs: usize,
     /// These figures alone; more than one with commas between
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Part::Rest, Part::Posts, Part::Reach, Part::Pages])]
@@ -58,6 +62,13 @@ struct Args {
     /// Socket of the yardstick
     #[arg(long, hide = true)]
     socket: Option<PathBuf>,
+}
+
+/// What is measured if not everything in one process.
+#[derive(Debug, clap::Subcommand)]
+enum Shape {
+    /// One service per process, over Cassandra and NATS, which it starts and ends
+    Cluster(cluster::Args),
 }
 
 /// What may be measured alone.
@@ -86,19 +97,35 @@ fn main() -> anyhow::Result<ExitCode> {
         return yardstick::serve(kind, args.bytes, args.socket);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime.block_on(measure(&args))
+    match &args.shape {
+        Some(Shape::Cluster(wishes)) => runtime.block_on(cluster::measure(&args, wishes)),
+        None => runtime.block_on(measure(&args)),
+    }
 }
 
-async fn measure(args: &Args) -> anyhow::Result<ExitCode> {
+/// Whether there is something to measure; what is to be done if not.
+fn is_built(args: &Args) -> anyhow::Result<()> {
     anyhow::ensure!(
         args.binary.exists(),
         "{} is not there\n  what to do: run tests/load/run, or `cargo build --profile dist -p p92-node`",
         args.binary.display()
     );
-    let effort = Effort { each: Duration::from_secs(if args.quick { 2 } else { 8 }), runs: args.runs.max(1) };
+    Ok(())
+}
+
+fn effort(args: &Args) -> Effort {
+    Effort { each: Duration::from_secs(if args.quick { 2 } else { 8 }), runs: args.runs.max(1) }
+}
+
+fn folder(args: &Args) -> anyhow::Result<tempfile::TempDir> {
+    tempfile::Builder::new().prefix("p92-load-").tempdir_in(&args.on).context("no place for data")
+}
+
+async fn measure(args: &Args) -> anyhow::Result<ExitCode> {
+    is_built(args)?;
+    let effort = effort(args);
     let wants = |part| args.only.contains(&part);
-    let folder =
-        tempfile::Builder::new().prefix("p92-load-").tempdir_in(&args.on).context("no place for data")?;
+    let folder = folder(args)?;
     let mut report = Report::new(args.json);
     report.step("this disk's sync");
     let sync = yardstick::sync(folder.path(), if args.quick { 100 } else { 400 })?;

@@ -1,10 +1,9 @@
 //! The server that is measured, and the people on it.
 
+use crate::accounts::{App, Person};
 use crate::cpu;
 use crate::http1::Client;
 use anyhow::Context as _;
-use p92_proto::event::v1::{CommandContext, ReadOptions};
-use p92_proto::identity::v1 as identity;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -109,13 +108,6 @@ pub fn starts(binary: &Path, folder: &Path, runs: usize) -> anyhow::Result<Start
     Ok(Starts { empty: took.get(took.len() / 2).copied().unwrap_or_default() })
 }
 
-/// Somebody with a token.
-#[derive(Clone, Debug)]
-pub struct Person {
-    pub id: u64,
-    pub token: String,
-}
-
 /// Everybody in this run.
 #[derive(Debug)]
 pub struct People {
@@ -126,61 +118,14 @@ impl People {
     /// Makes accounts with tokens; the first one follows all others.
     pub async fn make(node: &Node, count: usize) -> anyhow::Result<Self> {
         let channel = node.internal().await?;
-        let mut servers = identity::server_service_client::ServerServiceClient::new(channel.clone());
-        let list = identity::ListServersRequest {
-            options: Some(ReadOptions::default()),
-            page_size: 1,
-            ..Default::default()
-        };
-        let known = servers.list_servers(list).await?.into_inner().servers;
-        let server_id = known.first().context("no server")?.id;
-        let mut apps = identity::app_service_client::AppServiceClient::new(channel.clone());
-        let app = identity::RegisterAppRequest {
-            server_id,
-            name: "load".to_owned(),
-            redirect_uris: vec!["urn:ietf:wg:oauth:2.0:oob".to_owned()],
-            scopes: vec!["read".to_owned(), "write".to_owned(), "follow".to_owned()],
-            ..Default::default()
-        };
-        let client_id = apps.register_app(app).await?.into_inner().app.context("no app")?.client_id;
+        let app = App::register(&channel).await?;
         let mut all = Vec::new();
         for number in 0..count {
-            all.push(Self::one(&channel, server_id, &client_id, number).await?);
+            all.push(app.sign_up(&channel, number).await?);
         }
         let people = Self { all };
         people.follow(node).await?;
         Ok(people)
-    }
-
-    async fn one(
-        channel: &Channel,
-        server_id: u64,
-        client_id: &str,
-        number: usize,
-    ) -> anyhow::Result<Person> {
-        let mut accounts = identity::account_service_client::AccountServiceClient::new(channel.clone());
-        let create = identity::CreateAccountRequest {
-            context: Some(CommandContext {
-                server_id,
-                idempotency_key: format!("load-{number}"),
-                ..Default::default()
-            }),
-            handle: format!("load{number}"),
-            email: format!("load{number}@example.org"),
-            password: "a long password".to_owned(),
-            ..Default::default()
-        };
-        let id = accounts.create_account(create).await?.into_inner().account.context("no account")?.id;
-        let mut tokens = identity::token_service_client::TokenServiceClient::new(channel.clone());
-        let issue = identity::IssueTokenRequest {
-            server_id,
-            client_id: client_id.to_owned(),
-            account_id: id,
-            scopes: vec!["read".to_owned(), "write".to_owned(), "follow".to_owned()],
-            ..Default::default()
-        };
-        let token = tokens.issue_token(issue).await?.into_inner().token.context("no token")?.secret;
-        Ok(Person { id, token })
     }
 
     async fn follow(&self, node: &Node) -> anyhow::Result<()> {

@@ -3,10 +3,11 @@
 use crate::Effort;
 use crate::http1::Client;
 use crate::node::{Node, People};
-use crate::writers::quantile;
+use crate::writers::{Turns, quantile};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+use tokio::task::JoinHandle;
 
 /// How long posts took.
 #[derive(Clone, Debug)]
@@ -16,42 +17,86 @@ pub struct Reach {
     pub posts: usize,
 }
 
-/// Writes at a steady pace until told to stop; whoever falls behind does not catch up.
+/// Writes at a steady pace until told to stop; whoever falls behind does not catch up. The time of each answer.
 async fn pace(
     mut client: Client,
+    turns: Arc<Turns>,
     first: Instant,
     every: Duration,
     stop: Arc<AtomicBool>,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Vec<Duration>> {
     let mut ticks = tokio::time::interval_at(first.into(), every);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    let mut took = Vec::new();
     while !stop.load(Ordering::Relaxed) {
         ticks.tick().await;
-        client.post("/api/v1/statuses", "status=beside+the+one+that+is+measured".to_owned()).await?;
+        let began = Instant::now();
+        turns.post(&mut client).await?;
+        took.push(began.elapsed());
     }
-    Ok(())
+    Ok(took)
 }
 
-/// Measures with `beside` posts a second by others.
-pub async fn run(node: &Node, people: &People, beside: f64, effort: Effort) -> anyhow::Result<Reach> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let writers = people.writers();
-    let every = Duration::from_secs_f64(writers.len() as f64 / beside.max(1.0));
-    let mut tasks = Vec::new();
-    // Each in turn: all at once would be a burst and a pause, not a half load.
-    let begin = Instant::now() + Duration::from_millis(500);
-    for (number, person) in (0..).zip(writers) {
-        let client = Client::connect(&node.http, &person.token).await?;
-        let first = begin + every * number / u32::try_from(writers.len())?;
-        tasks.push(tokio::spawn(pace(client, first, every, Arc::clone(&stop))));
+/// Others who write while something is measured.
+#[derive(Debug)]
+pub struct Beside {
+    stop: Arc<AtomicBool>,
+    tasks: Vec<JoinHandle<anyhow::Result<Vec<Duration>>>>,
+}
+
+impl Beside {
+    /// They begin, with so many posts a second in all.
+    pub fn start(writers: Vec<(Client, Arc<Turns>)>, per_second: f64) -> anyhow::Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let count = writers.len();
+        let every = Duration::from_secs_f64(count as f64 / per_second.max(1.0));
+        // Each in turn: all at once would be a burst and a pause, not a half load.
+        let begin = Instant::now() + Duration::from_millis(500);
+        let mut tasks = Vec::new();
+        for (number, (client, turns)) in (0..).zip(writers) {
+            let first = begin + every * number / u32::try_from(count)?;
+            tasks.push(tokio::spawn(pace(client, turns, first, every, Arc::clone(&stop))));
+        }
+        Ok(Self { stop, tasks })
     }
-    let mut took = Vec::new();
-    let mut author = Client::connect(&node.http, &people.author()?.token).await?;
-    let mut reader = Client::connect(&node.http, &people.reader()?.token).await?;
-    let until = Instant::now() + effort.each * u32::try_from(effort.runs)?;
+
+    /// They end; the times of all answers.
+    pub async fn end(mut self) -> anyhow::Result<Vec<Duration>> {
+        self.stop.store(true, Ordering::Relaxed);
+        let mut took = Vec::new();
+        for task in std::mem::take(&mut self.tasks) {
+            took.extend(task.await??);
+        }
+        took.sort();
+        Ok(took)
+    }
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        // If what was measured failed, nobody writes on.
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+/// When a post was where, counted from its sending.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival {
+    pub acknowledged: Duration,
+    pub home: Duration,
+}
+
+/// One post after the other until then, each awaited in the reader's home.
+pub async fn arrivals(
+    author: &mut Client,
+    reader: &mut Client,
+    until: Instant,
+) -> anyhow::Result<Vec<Arrival>> {
+    let mut arrived = Vec::new();
     while Instant::now() < until {
         let began = Instant::now();
         let made = author.post("/api/v1/statuses", "status=the+one+that+is+awaited".to_owned()).await?;
+        let acknowledged = began.elapsed();
         let made: serde_json::Value = serde_json::from_slice(&made)?;
         let id = made.get("id").and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
         // Its place is known, so one entry is asked for: the page that has it, whatever others write meanwhile.
@@ -68,13 +113,25 @@ pub async fn run(node: &Node, people: &People, beside: f64, effort: Effort) -> a
                 "post {id} did not reach a home within 10 s"
             );
         }
-        took.push(began.elapsed());
+        arrived.push(Arrival { acknowledged, home: began.elapsed() });
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    stop.store(true, Ordering::Relaxed);
-    for task in tasks {
-        task.await??;
+    Ok(arrived)
+}
+
+/// Measures with `beside` posts a second by others.
+pub async fn run(node: &Node, people: &People, beside: f64, effort: Effort) -> anyhow::Result<Reach> {
+    let mut writers = Vec::new();
+    for person in people.writers() {
+        writers.push((Client::connect(&node.http, &person.token).await?, Turns::of(vec![person.clone()])));
     }
+    let others = Beside::start(writers, beside)?;
+    let mut author = Client::connect(&node.http, &people.author()?.token).await?;
+    let mut reader = Client::connect(&node.http, &people.reader()?.token).await?;
+    let until = Instant::now() + effort.each * u32::try_from(effort.runs)?;
+    let arrived = arrivals(&mut author, &mut reader, until).await?;
+    others.end().await?;
+    let mut took: Vec<Duration> = arrived.iter().map(|arrival| arrival.home).collect();
     took.sort();
     Ok(Reach { p50: quantile(&took, 0.5), p99: quantile(&took, 0.99), posts: took.len() })
 }

@@ -6,17 +6,20 @@ use crate::writers::Written;
 use crate::yardstick::Sync;
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::io::IsTerminal as _;
+use std::time::{Duration, Instant};
 
 /// Collects and prints.
 #[derive(Debug)]
 pub struct Report {
     json: bool,
     bar: ProgressBar,
+    began: Instant,
     rows: Vec<Value>,
 }
 
-fn ms(time: Duration) -> f64 {
+/// In milliseconds.
+pub fn ms(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
@@ -24,12 +27,30 @@ impl Report {
     pub fn new(json: bool) -> Self {
         let bar = ProgressBar::new_spinner();
         bar.enable_steady_tick(Duration::from_millis(200));
-        Self { json, bar, rows: Vec::new() }
+        Self { json, bar, began: Instant::now(), rows: Vec::new() }
     }
 
     /// What is done now.
     pub fn step(&self, what: &str) {
         self.bar.set_message(what.to_owned());
+    }
+
+    /// Something that takes minutes begins. Where there is no terminal to draw on, it is a line.
+    pub fn begin(&self, what: &str) {
+        self.step(what);
+        if !std::io::stderr().is_terminal() {
+            eprintln!("{:6.1} s  {what}", self.began.elapsed().as_secs_f64());
+        }
+    }
+
+    /// The line that tells what is done, for those who know how far they are or who write beside it.
+    pub fn bar(&self) -> ProgressBar {
+        self.bar.clone()
+    }
+
+    /// One figure that is to be at least so much.
+    pub fn at_least(&mut self, name: &str, figure: f64, unit: &str, least: f64) {
+        self.put(name, figure, unit, Some((figure >= least, format!("at least {least}"))));
     }
 
     /// One figure; `aim` is the most that it may be.
@@ -39,7 +60,11 @@ impl Report {
     }
 
     fn put(&mut self, name: &str, figure: f64, unit: &str, verdict: Option<(bool, String)>) {
-        let number = if figure >= 100.0 { format!("{figure:.0}") } else { format!("{figure:.2}") };
+        let number = match figure {
+            large if large >= 100.0 => format!("{large:.0}"),
+            small if small < 0.1 => format!("{small:.4}"),
+            middling => format!("{middling:.2}"),
+        };
         let aim = verdict
             .as_ref()
             .map_or(String::new(), |(met, aim)| format!("   {aim}: {}", if *met { "met" } else { "MISSED" }));

@@ -1,8 +1,12 @@
 //! Posts by writers that each wait for their answer before they write the next one.
 
+use crate::accounts::Person;
 use crate::http1::Client;
 use crate::node::{Node, People};
 use crate::{Args, Effort, cpu};
+use anyhow::Context as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// How many write at once in the second figure.
@@ -30,16 +34,67 @@ pub fn quantile(sorted: &[Duration], share: f64) -> Duration {
     sorted.get(at.min(sorted.len().saturating_sub(1))).copied().unwrap_or_default()
 }
 
+/// Whose post is the next: each of some people in turn.
+#[derive(Debug)]
+pub struct Turns {
+    people: Vec<Person>,
+    next: AtomicUsize,
+    keys: Option<String>,
+}
+
+impl Turns {
+    /// Posts without keys.
+    pub fn of(people: Vec<Person>) -> Arc<Self> {
+        Arc::new(Self { people, next: AtomicUsize::new(0), keys: None })
+    }
+
+    /// Each post has a key of its own, which begins with `name`.
+    pub fn keyed(people: Vec<Person>, name: String) -> Arc<Self> {
+        Arc::new(Self { people, next: AtomicUsize::new(0), keys: Some(name) })
+    }
+
+    /// The next one posts, over this connection.
+    pub async fn post(&self, client: &mut Client) -> anyhow::Result<()> {
+        const PATH: &str = "/api/v1/statuses";
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let person =
+            self.people.get(number % self.people.len().max(1)).context("nobody is there to write")?;
+        client.speak_for(&person.token);
+        let form = format!("status=post+{number}+of+a+writer+and+a+few+more+words+to+carry");
+        match &self.keys {
+            Some(name) => client.post_keyed(PATH, form, &format!("{name}-{number}")).await?,
+            None => client.post(PATH, form).await?,
+        };
+        Ok(())
+    }
+}
+
 /// One writer until the end; the time of each answer.
-async fn write(mut client: Client, until: Instant, number: usize) -> anyhow::Result<Vec<Duration>> {
+async fn write(mut client: Client, until: Instant, turns: Arc<Turns>) -> anyhow::Result<Vec<Duration>> {
     let mut took = Vec::new();
     while Instant::now() < until {
-        let text = format!("status=writer+{number}+post+{}+a+few+more+words+to+carry", took.len());
         let began = Instant::now();
-        client.post("/api/v1/statuses", text).await?;
+        turns.post(&mut client).await?;
         took.push(began.elapsed());
     }
     Ok(took)
+}
+
+/// All of these at once, each over its connection; the times of all answers, sorted, and how long it took in all.
+pub async fn at_once(
+    writers: Vec<(Client, Arc<Turns>)>,
+    each: Duration,
+) -> anyhow::Result<(Vec<Duration>, Duration)> {
+    let began = Instant::now();
+    let tasks: Vec<_> =
+        writers.into_iter().map(|(client, turns)| tokio::spawn(write(client, began + each, turns))).collect();
+    let mut latencies = Vec::new();
+    for task in tasks {
+        latencies.extend(task.await??);
+    }
+    let took = began.elapsed();
+    latencies.sort();
+    Ok((latencies, took))
 }
 
 /// The median of several runs.
@@ -65,22 +120,13 @@ pub async fn in_memory(args: &Args, effort: Effort) -> anyhow::Result<Option<Wri
 async fn once(node: &Node, people: &People, writers: usize, each: Duration) -> anyhow::Result<Written> {
     let mut clients = Vec::new();
     for person in people.writers().iter().take(writers) {
-        clients.push(Client::connect(&node.http, &person.token).await?);
+        clients.push((Client::connect(&node.http, &person.token).await?, Turns::of(vec![person.clone()])));
     }
     let processes = [node.id(), std::process::id()];
-    let (began, before) = (Instant::now(), cpu::used(&processes)?);
-    let tasks: Vec<_> = clients
-        .into_iter()
-        .enumerate()
-        .map(|(number, client)| tokio::spawn(write(client, began + each, number)))
-        .collect();
-    let mut latencies = Vec::new();
-    for task in tasks {
-        latencies.extend(task.await??);
-    }
-    let (took, used) = (began.elapsed(), cpu::used(&processes)?.saturating_sub(before));
+    let before = cpu::used(&processes)?;
+    let (latencies, took) = at_once(clients, each).await?;
+    let used = cpu::used(&processes)?.saturating_sub(before);
     let count = latencies.len() as f64;
-    latencies.sort();
     Ok(Written {
         per_second: count / took.as_secs_f64(),
         per_core: count / used.as_secs_f64().max(0.01),

@@ -10,6 +10,7 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 use timelines::timeline_service_server::{TimelineService, TimelineServiceServer};
 use tokio_stream::wrappers::UnixListenerStream;
+use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
 
 /// Which bare server.
@@ -46,7 +47,7 @@ pub fn sync(folder: &Path, times: usize) -> anyhow::Result<Sync> {
 #[derive(Debug)]
 pub struct Yard {
     child: Child,
-    /// `127.0.0.1:PORT`; empty for one on a socket.
+    /// `127.0.0.1:PORT`; empty for one on a socket in the file system.
     pub address: String,
 }
 
@@ -93,8 +94,6 @@ pub fn serve(kind: Kind, bytes: usize, socket: Option<PathBuf>) -> anyhow::Resul
                 axum::serve(listener, router).await?;
             }
             Kind::Grpc => {
-                let listener = tokio::net::UnixListener::bind(socket.context("--socket")?)?;
-                println!();
                 let entry = |id| timelines::TimelineEntry {
                     id: 3_765_389_381_058_197_512 + id,
                     post_id: 3_765_389_381_058_197_512 + id,
@@ -107,7 +106,19 @@ pub fn serve(kind: Kind, bytes: usize, socket: Option<PathBuf>) -> anyhow::Resul
                 };
                 let server =
                     tonic::transport::Server::builder().add_service(TimelineServiceServer::new(Bare(page)));
-                server.serve_with_incoming(UnixListenerStream::new(listener)).await?;
+                match socket {
+                    Some(socket) => {
+                        let listener = tokio::net::UnixListener::bind(socket)?;
+                        println!();
+                        server.serve_with_incoming(UnixListenerStream::new(listener)).await?;
+                    }
+                    None => {
+                        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+                        println!("{}", listener.local_addr()?);
+                        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+                        server.serve_with_incoming(incoming).await?;
+                    }
+                }
             }
         }
         Ok(ExitCode::SUCCESS)

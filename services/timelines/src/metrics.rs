@@ -40,6 +40,15 @@ impl Metrics {
         }
     }
 
+    /// Deliveries are counted in the memory itself, and told whenever somebody looks: its loop knows no meter.
+    pub fn deliveries(read: impl Fn() -> u64 + Send + Sync + 'static) {
+        let _counter = global::meter("p92")
+            .u64_observable_counter("p92_timelines_deliveries")
+            .with_description("Posts and boosts put into homes kept in memory")
+            .with_callback(move |observer| observer.observe(read(), &[]))
+            .build();
+    }
+
     /// A page of home was given.
     pub fn page(&self, source: &'static str) {
         self.pages.add(1, &[KeyValue::new("source", source)]);

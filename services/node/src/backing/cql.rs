@@ -8,7 +8,7 @@ use super::waiting::{NotYet, Waiting};
 use crate::settings::{Consistency, Settings};
 use anyhow::Context as _;
 use p92_kernel::ShardCount;
-use p92_storage::cql::{self, CqlTls, CqlUser, Migrated, OpenError, Sight, Step, Watch};
+use p92_storage::cql::{self, Asked, CqlTls, CqlUser, Migrated, OpenError, Operation, Sight, Step, Watch};
 use p92_storage::{CqlConfig, CqlEngine, Engine, StoreError, Table};
 use std::sync::Arc;
 
@@ -74,6 +74,7 @@ async fn opened(settings: &Settings, config: CqlConfig, waiting: &Waiting<'_>) -
             config.keyspace
         );
     }
+    observe(&store);
     Ok(OpenStore {
         installation: store.installation().to_owned(),
         shards: store.shards(),
@@ -82,6 +83,22 @@ async fn opened(settings: &Settings, config: CqlConfig, waiting: &Waiting<'_>) -
         // Its connections close with the last of its users.
         close: Box::new(|| ()),
     })
+}
+
+/// Tells operators what the store is asked to do, as long as it is open.
+fn observe(store: &Arc<CqlEngine>) {
+    let tell = |things, about, of: fn(Asked) -> u64| {
+        let store = Arc::downgrade(store);
+        p92_chassis::telemetry::meter("storage").counted(things, about, "operation", move || {
+            let Some(store) = store.upgrade() else { return Vec::new() };
+            Operation::ALL.into_iter().map(|one| (one.name(), of(store.asked(one)))).collect()
+        });
+    };
+    tell("requests", "Requests sent to the store, by what they do", |asked| asked.requests);
+    tell("rows", "Rows written to the store, or read from it", |asked| asked.rows);
+    tell("bytes", "Bytes of keys and rows written to the store, or of rows read from it", |asked| {
+        asked.bytes
+    });
 }
 
 /// Whether the store could be served now, and what is seen of it then. It changes nothing.

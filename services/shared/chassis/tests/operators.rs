@@ -89,6 +89,7 @@ async fn an_operator_sees_what_the_process_does() {
     client.check(HealthCheckRequest::default()).await.unwrap();
     assert!(tokio::spawn(async { panic!("on purpose") }).await.is_err());
     meter("test").counter("sung_songs", "Songs").add(3, &[KeyValue::new("key", "minor")]);
+    meter("test").counted("heard_songs", "Songs, by ear", "ear", || vec![("left", 4), ("right", 5)]);
     meter("test").seconds("song", "Length of a song").record(0.3, &[]);
 
     let (code, text) = get(address, "/metrics").await;
@@ -102,6 +103,8 @@ async fn an_operator_sees_what_the_process_does() {
         "p92_process_ready 1",
         r#"p92_process_condition{condition="store"} 1"#,
         r#"p92_test_sung_songs_total{key="minor"} 3"#,
+        r#"p92_test_heard_songs_total{ear="left"} 4"#,
+        r#"p92_test_heard_songs_total{ear="right"} 5"#,
         r#"p92_test_song_seconds_bucket{le="0.5"} 1"#,
         "p92_process_uptime_seconds ",
     ] {

@@ -54,6 +54,8 @@ impl App {
         let merges = Arc::new(Merges::new(clients.clone(), config));
         let holder = Holder::start(platform, Arc::clone(&merges), config).await?;
         let metrics = Metrics::new();
+        let counted = Arc::downgrade(&holder);
+        Metrics::deliveries(move || counted.upgrade().map_or(0, |holder| holder.memory.delivered()));
         Ok(Arc::new(Self { runtime, holder, merges, clients, noted: Noted::default(), metrics }))
     }
 

@@ -4,8 +4,8 @@
 //! methods, codes, readers, shards. It refuses to know what is measured.
 
 use super::fields;
-use opentelemetry::global;
 use opentelemetry::metrics::{Counter, Gauge, Histogram};
+use opentelemetry::{KeyValue, global};
 use prometheus::{Encoder as _, Registry, TextEncoder};
 
 /// Buckets of durations in seconds, from a read of memory to a migration.
@@ -36,6 +36,23 @@ impl Meter {
     #[must_use]
     pub fn counter(self, things: &str, about: &'static str) -> Counter<u64> {
         global::meter(fields::SCOPE).u64_counter(self.name(things)).with_description(about).build()
+    }
+
+    /// How many `things` there were, for each value of one label, as somebody counts them who knows no meter. `read` gives
+    /// a value and its count; it is called whenever somebody looks.
+    pub fn counted<R>(self, things: &str, about: &'static str, label: &'static str, read: R)
+    where
+        R: Fn() -> Vec<(&'static str, u64)> + Send + Sync + 'static,
+    {
+        let _counter = global::meter(fields::SCOPE)
+            .u64_observable_counter(self.name(things))
+            .with_description(about)
+            .with_callback(move |observer| {
+                for (value, count) in read() {
+                    observer.observe(count, &[KeyValue::new(label, value)]);
+                }
+            })
+            .build();
     }
 
     /// How long `thing` takes.

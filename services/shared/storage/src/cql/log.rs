@@ -3,6 +3,7 @@
 //! In: groups at their slots. Out: that a group stands, or which one stands instead. It must not know who owns a log.
 
 use super::CqlEngine;
+use super::counters::Operation;
 use super::outcome;
 use super::place::{bigint, blob};
 use super::writes::Decision;
@@ -93,6 +94,7 @@ impl CqlEngine {
         let statement = self.catalogue.insert_log(&self.connection).await?;
         let mut values = bucket(log, row.first_seq);
         values.extend([bigint(row.first_seq.0), bigint(row.last_seq.0), blob(&row.group), blob(&row.events)]);
+        self.counters.sends(Operation::Append, 1, row.events.len());
         let answer = self.connection.session.execute_unpaged(statement, values).await;
         let answer = Decision::read(answer.map_err(|error| outcome::conditional(&error))?)?;
         if answer.applied {
@@ -115,7 +117,7 @@ impl CqlEngine {
         let statement = self.catalogue.log_row(&self.connection).await?;
         let mut values = bucket(log, first_seq);
         values.push(bigint(first_seq.0));
-        let (rows, _) = self.page(statement, &values, PagingState::start()).await?;
+        let (rows, _) = self.page(Operation::ReadLog, statement, &values, PagingState::start()).await?;
         let found = rows
             .maybe_first_row::<(i64, i64, &[u8], &[u8])>()
             .map_err(|error| outcome::damaged("a row of a log", &error))?;
@@ -139,7 +141,7 @@ impl CqlEngine {
         let mut bytes = 0;
         let mut state = Some(PagingState::start());
         while let Some(from) = state.take() {
-            let (rows, next) = self.page(statement, &values, from).await?;
+            let (rows, next) = self.page(Operation::ReadLog, statement, &values, from).await?;
             let damaged = |error: &dyn std::error::Error| outcome::damaged("a row of a log", error);
             for cells in rows.rows::<(i64, i64, &[u8], &[u8])>().map_err(|error| damaged(&error))? {
                 let (first, last, group, events) = cells.map_err(|error| damaged(&error))?;

@@ -32,7 +32,7 @@ mod tls;
 mod writes;
 
 pub use config::{Consistency, CqlConfig, CqlTls, CqlUser, LogSerial};
-pub use counters::Appends;
+pub use counters::{Appends, Asked, Operation};
 pub use migrate::{Migrated, Progress, SCHEMA, Step, Watch, migrate, migrate_watched};
 pub use place::{Physical, is_name, physical};
 
@@ -148,6 +148,12 @@ impl CqlEngine {
     #[must_use]
     pub fn appends(&self) -> Appends {
         self.counters.read()
+    }
+
+    /// What the store was asked to do so far.
+    #[must_use]
+    pub fn asked(&self, operation: Operation) -> Asked {
+        self.counters.asked(operation)
     }
 
     async fn statement(&self, table: TableRef, verb: Verb) -> Result<&PreparedStatement, StoreError> {

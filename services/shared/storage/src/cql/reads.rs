@@ -6,6 +6,7 @@
 //! clock are microseconds since 1970 and far above every position.
 
 use super::CqlEngine;
+use super::counters::Operation;
 use super::outcome;
 use super::place::{self, Verb};
 use super::writes::Discipline;
@@ -40,14 +41,17 @@ impl CqlEngine {
     /// One page of a statement, and where the next begins.
     pub(super) async fn page(
         &self,
+        operation: Operation,
         statement: &PreparedStatement,
         values: &[CqlValue],
         from: PagingState,
     ) -> Result<(QueryRowsResult, Option<PagingState>), StoreError> {
+        self.counters.sends(operation, 0, 0);
         let asked = self.connection.session.execute_single_page(statement, values, from).await;
         let (result, next) = asked.map_err(|error| outcome::read(&error))?;
         let rows =
             result.into_rows_result().map_err(|error| outcome::damaged("an answer without rows", &error))?;
+        self.counters.carried(operation, rows.rows_num(), rows.rows_bytes_size());
         match next.into_paging_control_flow() {
             ControlFlow::Break(()) => Ok((rows, None)),
             ControlFlow::Continue(next) => Ok((rows, Some(next))),
@@ -64,7 +68,8 @@ impl CqlEngine {
         key: &RowKey,
     ) -> Result<Option<(Row, Discipline)>, StoreError> {
         let statement = self.statement(key.table, Verb::Get).await?;
-        let (rows, _) = self.page(statement, &place::key_values(key)?, PagingState::start()).await?;
+        let values = place::key_values(key)?;
+        let (rows, _) = self.page(Operation::Get, statement, &values, PagingState::start()).await?;
         let cells = rows
             .maybe_first_row::<Cells<'_>>()
             .map_err(|error| outcome::damaged(&format!("a row of {}", key.table), &error))?;
@@ -102,7 +107,7 @@ impl CqlEngine {
         let mut found = Vec::new();
         let mut state = Some(PagingState::start());
         while let Some(from) = state.take() {
-            let (rows, next) = self.page(statement, &values, from).await?;
+            let (rows, next) = self.page(Operation::Scan, statement, &values, from).await?;
             let damaged =
                 |error: &dyn std::error::Error| outcome::damaged(&format!("a row of {}", scan.table), error);
             let rows = rows
@@ -134,7 +139,7 @@ impl CqlEngine {
         let mut state =
             after.map_or_else(PagingState::start, |after| PagingState::new_from_raw_bytes(&**after));
         loop {
-            let (rows, next) = self.page(&statement, &values, state).await?;
+            let (rows, next) = self.page(Operation::ScanTable, &statement, &values, state).await?;
             let damaged =
                 |error: &dyn std::error::Error| outcome::damaged(&format!("a row of {table}"), error);
             let rows = rows

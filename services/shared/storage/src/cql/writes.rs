@@ -7,6 +7,7 @@
 //! an older one.
 
 use super::CqlEngine;
+use super::counters::Operation;
 use super::outcome;
 use super::place::{self, Verb};
 use crate::engine::{Conditional, ProjectedBatch, Projection, Row, RowKey, Write};
@@ -85,6 +86,7 @@ impl CqlEngine {
     /// Writes of one partition, as one.
     async fn write_whole(&self, table: TableRef, writes: &[Stamped<'_>]) -> Result<(), StoreError> {
         let session = &self.connection.session;
+        self.counters.sends(Operation::Write, writes.len(), writes.iter().map(Stamped::bytes).sum());
         if let [write] = writes {
             let statement = self.statement(table, write.verb()).await?;
             let answer = session.execute_unpaged(statement, write.values()?).await;
@@ -201,6 +203,7 @@ impl CqlEngine {
         values: Vec<CqlValue>,
     ) -> Result<Conditional, StoreError> {
         let statement = self.statement(table, verb).await?;
+        self.counters.sends(Operation::of(verb), 1, values.iter().map(bytes_of).sum());
         let answer = self.connection.session.execute_unpaged(statement, values).await;
         let answer = Decision::read(answer.map_err(|error| outcome::conditional(&error))?)?;
         if answer.applied {
@@ -267,6 +270,15 @@ impl CqlEngine {
             }
         }
         Ok(())
+    }
+}
+
+/// What a bound value of ours takes, without its length.
+const fn bytes_of(value: &CqlValue) -> usize {
+    match value {
+        CqlValue::Blob(bytes) => bytes.len(),
+        CqlValue::Text(text) => text.len(),
+        _ => size_of::<i64>(),
     }
 }
 

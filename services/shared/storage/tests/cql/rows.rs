@@ -4,6 +4,7 @@
 use crate::scene;
 use p92_kernel::Seq;
 use p92_storage::conformance::{STATE, STREAMS, VIEW};
+use p92_storage::cql::{Asked, Operation};
 use p92_storage::{
     Conditional, Direction, Engine, ProjectedBatch, ProjectedWrite, Range, Row, RowKey, Scan, Side,
     StoreError, Write,
@@ -193,4 +194,27 @@ async fn what_the_store_cannot_hold_is_refused_before_it_is_sent() {
         let write = Write { key, value: Some("v".into()) };
         assert!(matches!(engine.write(vec![write]).await, Err(StoreError::Damaged(_))));
     }
+}
+
+/// What operators are told of how the store is used.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_request_is_counted_as_what_it_is() {
+    let scene = scene::emptied().await;
+    let engine = scene.open().await;
+    let key = |c: &'static str| RowKey::new(STREAMS.only(), "p", c);
+    let write = |c, value: &'static str| Write { key: key(c), value: Some(value.into()) };
+    engine.write(vec![write("c", "123"), write("d", "45")]).await.unwrap();
+    assert_eq!(engine.asked(Operation::Write), Asked { requests: 1, rows: 2, bytes: 9 });
+    engine.get_many(&[key("c"), key("x")]).await.unwrap();
+    let got = engine.asked(Operation::Get);
+    assert_eq!((got.requests, got.rows), (2, 1));
+    assert!(got.bytes >= 3, "{got:?}");
+    engine.project(positioned(&RowKey::new(VIEW.side(Side::A), "p", "c"), Some("1"), 3)).await.unwrap();
+    assert_eq!(engine.asked(Operation::Write).requests, 3, "a row and its checkpoint");
+    let claim = RowKey::new(STATE.only(), "p", "claim");
+    assert_eq!(engine.insert_if_absent(&claim, "1".into()).await.unwrap(), Conditional::Applied);
+    let refused = engine.insert_if_absent(&claim, "2".into()).await.unwrap();
+    assert!(matches!(refused, Conditional::Stands(_)), "{refused:?}");
+    assert_eq!(engine.asked(Operation::Conditional).requests, 2);
+    assert_eq!(engine.asked(Operation::Append), Asked::default());
 }

@@ -416,6 +416,12 @@ impl Memory {
         Sizes { rings, ring_bytes, accounts: self.people.read().len(), recent: self.recent.read().len() }
     }
 
+    /// How often something that came was put into a ring.
+    #[must_use]
+    pub fn delivered(&self) -> u64 {
+        self.partitions.iter().map(|partition| partition.read().delivered()).sum()
+    }
+
     /// How many users of this memory follow an account.
     #[must_use]
     pub fn count_followers(&self, account: u64) -> usize {
@@ -431,4 +437,35 @@ pub struct Sizes {
     pub ring_bytes: usize,
     pub accounts: usize,
     pub recent: usize,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::entry::Reply;
+    use super::*;
+
+    #[test]
+    fn what_comes_into_a_ring_is_counted_and_what_was_before_is_not() {
+        let memory = Memory::new(Bounds { partitions: 3, rings: 100, ring_power: 4, recent: 100 });
+        let (author, mut id) = (1_000, 1 << 20);
+        for follower in 1..=9 {
+            let follows =
+                Change::Followed { follower, followed: author, boosts: true, languages: Vec::new() };
+            memory.apply(&follows);
+        }
+        for reader in 1..=5 {
+            let ticket = memory.begin_fill(reader, 0).unwrap();
+            memory.end_fill(reader, ticket, &[], true);
+        }
+        let mut post = |visibility, mentions| {
+            id += 1;
+            let facts =
+                Facts { author, visibility, reply: Reply::No, mentions, language: Language::default() };
+            memory.deliver(memory.apply(&Change::Posted { id, facts }).delivery.unwrap());
+            memory.delivered()
+        };
+        assert_eq!(post(Visibility::Public, Vec::new()), 5);
+        assert_eq!(post(Visibility::Public, Vec::new()), 10);
+        assert_eq!(post(Visibility::Direct, vec![2, 8]), 11, "of those named one has a ring");
+    }
 }

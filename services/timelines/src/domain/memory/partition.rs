@@ -70,6 +70,7 @@ pub struct Partition {
     free: Vec<u32>,
     awaited: HashMap<u32, Awaited, ahash::RandomState>,
     tickets: u64,
+    delivered: u64,
     hand: usize,
     ring_most: u8,
     rings_most: usize,
@@ -94,6 +95,7 @@ impl Partition {
             free: Vec::new(),
             awaited: HashMap::default(),
             tickets: 0,
+            delivered: 0,
             hand: 0,
             ring_most,
             rings_most: rings_most.max(1),
@@ -271,25 +273,36 @@ impl Partition {
     ) -> Option<u32> {
         let list = self.list_of(author)?;
         let followers = self.followers.get(list)?;
+        let (mut next, mut delivered) = (None, 0);
         for (count, local) in followers.iter_from(from).enumerate() {
             if count == chunk {
-                return Some(local);
+                next = Some(local);
+                break;
             }
             let Some(slot) = self.slots.get(local as usize).copied() else { continue };
             if let Some(ring) = self.rings.get_mut((slot & !WATCHED) as usize) {
                 ring.push(key);
+                delivered += 1;
             }
             if slot & WATCHED != 0 {
                 watched.push(Local(local));
             }
         }
-        None
+        self.delivered += delivered;
+        next
+    }
+
+    /// How often something that came was put into a ring; what was before a ring and is merged in does not count.
+    #[must_use]
+    pub const fn delivered(&self) -> u64 {
+        self.delivered
     }
 
     /// Brings a key to one user, if it concerns him.
     pub fn deliver_to(&mut self, local: Local, key: Key, watched: &mut Vec<Local>) {
         if let Some(ring) = self.ring_mut(local) {
             ring.push(key);
+            self.delivered += 1;
         }
         if self.slot(local) & WATCHED != 0 {
             watched.push(local);
