@@ -59,6 +59,8 @@ def composed(file: dict, schema: dict):
         keys = [volume for volume in one.get("volumes", []) if volume.endswith("/p92-keys")]
         if name != "gateway" and (len(keys) != 1 or keys[0].split(":")[0] in [v.split(":")[0] for v in one["volumes"] if v not in keys]):
             yield f"compose.yaml {name}: its keys do not lie apart"
+    if "--commitlog-sync batch" not in " ".join(services["scylla"]["command"]):
+        yield "compose.yaml scylla: a node that is killed forgets what it acknowledged last"
     if file["networks"]["inside"] != {"internal": True}:
         yield "compose.yaml: the inner network has a way out"
 
@@ -103,6 +105,7 @@ def context(ignore: str):
 
 # Planted violations: (what, how).
 PLANTED = [
+    ("a store that syncs now and then", lambda f: f["services"]["scylla"]["command"].remove("batch")),
     ("two by default", lambda f: f["services"]["nats"].pop("profiles")),
     ("an open port", lambda f: f["services"]["p92"].update(ports=["8092:8092"])),
     ("an unknown field", lambda f: f["services"]["p92"].update(replicas=2)),

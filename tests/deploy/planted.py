@@ -92,6 +92,7 @@ VIOLATIONS = [
     ("plain", "cluster-monitoring", "no alerts", lambda d: drop(d, "PrometheusRule")),
     ("hosts", "cluster-ingress-wildcard", "a host is missing", lambda d: first(d, "Ingress")["spec"]["rules"].pop()),
     ("hosts", "cluster-route-list", "another host", lambda d: first(d, "HTTPRoute")["spec"].update(hostnames=["x.example"])),
+    ("scylla", "cluster-scylla", "a store that syncs now and then", lambda d: first(d, "ScyllaCluster")["spec"].update(scyllaArgs="--commitlog-sync periodic")),
     ("scylla", "cluster-scylla", "a rack without a volume", lambda d: first(d, "ScyllaCluster")["spec"]["datacenter"]["racks"][0].pop("storage")),
 ]
 

@@ -328,8 +328,10 @@ def scylla(docs, values):
     """No schema of it can be had offline: its shape as the operator's v1 documents it."""
     for doc in of(docs, "ScyllaCluster"):
         spec = doc["spec"]
-        if doc["apiVersion"] != "scylla.scylladb.com/v1" or set(spec) != {"version", "agentVersion", "repository", "datacenter"}:
+        if doc["apiVersion"] != "scylla.scylladb.com/v1" or set(spec) != {"version", "agentVersion", "repository", "scyllaArgs", "datacenter"}:
             yield f"{name(doc)}: fields {sorted(spec)}"
+        if "--commitlog-sync batch" not in spec.get("scyllaArgs", ""):
+            yield f"{name(doc)}: a node that is killed forgets what it acknowledged last"
         for rack in spec.get("datacenter", {}).get("racks", []) or [{}]:
             if not {"name", "members", "storage", "resources"} <= set(rack) or "capacity" not in rack["storage"]:
                 yield f"{name(doc)}: a rack with {sorted(rack)}"
