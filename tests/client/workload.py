@@ -220,6 +220,7 @@ class Stage:
         for server, count in people.items():
             self._populate(server, count)
         self.reach()
+        self.thread = self._thread()
 
     def _populate(self, server: str, count: int) -> None:
         where, host = ("--server", server), self.hosts[server]
@@ -243,6 +244,17 @@ class Stage:
         form |= {"client_id": asked["client_id"], "client_secret": asked["client_secret"]}
         token = call(f"{url}/oauth/token", form=form, headers=headers)[2]["access_token"]
         self.racers += [Session(self.recorder, f"race{server[0]}{number}", server, token) for number in range(2)]
+
+    def _thread(self) -> str:
+        """A post with an answer to its answer, which nobody deletes: chance alone does not always write so deep a thread."""
+        author, posts = self.people[0], []
+        for _ in range(3):
+            key = self.memory(author).key(author.name)
+            more = {"in_reply_to_id": posts[-1]} if posts else {}
+            how, result, _ = author.do("publish", key, status=key, visibility="public", _mentions=[], **more)
+            assert how == "ok", f"a thread of {len(posts)} posts got no more: {how} {result}"
+            posts.append(result["item"]["id"])
+        return posts[0]
 
     def memory(self, session: Session) -> Memory:
         return self.memories.setdefault(session.name, Memory(list(self.hosts.values())))
@@ -358,6 +370,7 @@ class Stage:
             one.do("notifications", all=True)
             one.do("relationships", **{"id[]": [other for other in self.world.people if other != one.account]})
             one.do("account", whom=one.account)
+            one.do("thread", post=self.thread)
             for post in chance.sample(touched, min(len(touched), 12)):
                 one.do("show", post=post)
                 one.do("thread", post=post)
