@@ -1,5 +1,5 @@
-//! Federation-delivery through its generated client, on the embedded engine, beside logs of identity and posting that the
-//! tests write as those services would.
+//! Federation-delivery through its generated client, on either ground (`p92_eventlog::ground`), beside logs of identity
+//! and posting that the tests write as those services would.
 
 // A test says by a panic what it expected.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]

@@ -2,19 +2,15 @@
 
 use futures::FutureExt as _;
 use p92_chassis::{SystemClock, SystemRandom, Transport};
-use p92_eventlog::platform::Parts;
-use p92_eventlog::{
-    Aggregate, CommandMeta, KeyFile, Keyring, LocalBus, NewEvent, Platform, Poison, Recorded, Runtime, Spec,
-    Stream,
-};
-use p92_federation_delivery::{Config, Delivery, Deps};
-use p92_kernel::{AccountId, Clock, Id, IdMint, Random, Service, Shard, ShardCount};
+use p92_eventlog::ground::{Ground, Site};
+use p92_eventlog::{Aggregate, CommandMeta, NewEvent, Platform, Poison, Recorded, Runtime, Spec, Stream};
+use p92_federation_delivery::{Config, Delivery, Deps, tables};
+use p92_kernel::{AccountId, Clock, Id, IdMint, Service, Shard, ShardCount};
 use p92_proto::event::v1::{Position, ReadOptions};
 use p92_proto::federation_delivery::v1::delivery_service_client::DeliveryServiceClient;
 use p92_proto::federation_delivery::v1::*;
 use p92_proto::identity::v1 as identity;
 use p92_proto::posting::v1::{self as posting, Visibility};
-use p92_storage::{Embedded, EmbeddedConfig, Engine};
 use prost::{Message, Name};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -48,7 +44,7 @@ pub struct World {
     pub platform: Arc<Platform>,
     pub delivery: Delivery,
     client: DeliveryServiceClient<Transport>,
-    store: Arc<Embedded>,
+    ground: Ground,
     identity: Arc<Runtime>,
     posting: Arc<Runtime>,
     at: BTreeMap<(String, u32), u64>,
@@ -76,19 +72,11 @@ fn pair(one: u64, other: u64) -> Shard {
 
 impl World {
     pub async fn open(dir: &Path) -> Self {
-        let mut config = EmbeddedConfig::at(dir.join("data"));
-        config.shards = ShardCount::new(SHARDS).unwrap();
-        let store = Embedded::open(config).unwrap();
-        let (clock, random): (Arc<dyn Clock>, Arc<dyn Random>) =
-            (Arc::new(SystemClock::default()), Arc::new(SystemRandom));
-        let keys = dir.join("keys");
-        let file =
-            KeyFile::open(&keys, store.installation(), store.is_fresh(), clock.now(), &*random).unwrap();
-        let engine: Arc<dyn Engine> = store.clone();
-        let keyring = Arc::new(Keyring::new(Arc::clone(&engine), Arc::clone(&random), file));
-        let (shards, now) = (store.shards(), clock.now());
-        let bus = Arc::new(LocalBus::new(shards));
-        let platform = Platform::start(Parts { engine, bus, clock, random, keyring, shards });
+        let site = Site { name: "federation_delivery", shards: SHARDS, tables: &tables::ALL };
+        let clock = Arc::new(SystemClock::default());
+        let now = clock.now();
+        let ground = Ground::open(dir, site, clock, Arc::new(SystemRandom)).await;
+        let platform = Arc::clone(&ground.platform);
         let identity = foreign(&platform, Service::Identity).await;
         let posting = foreign(&platform, Service::Posting).await;
         let deps = Deps { platform: Arc::clone(&platform) };
@@ -98,7 +86,7 @@ impl World {
             client: DeliveryServiceClient::new(Transport::local(delivery.grpc_service())),
             platform,
             delivery,
-            store,
+            ground,
             identity,
             posting,
             at: BTreeMap::new(),
@@ -108,8 +96,7 @@ impl World {
     }
 
     pub async fn close(self) {
-        self.platform.stop().await;
-        self.store.close();
+        self.ground.close().await;
     }
 
     /// An id of some shard.

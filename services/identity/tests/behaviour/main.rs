@@ -1,4 +1,5 @@
-//! Identity as its callers see it: through the generated clients, over the in-process transport, on the embedded engine.
+//! Identity as its callers see it: through the generated clients, over the in-process transport, on either ground
+//! (`p92_eventlog::ground`).
 
 // A test says by a panic what it expected.
 #![allow(

@@ -247,8 +247,8 @@ async fn what_is_personal_stands_nowhere_in_the_open() {
         "canaryagent",
         &session.secret,
     ] {
-        assert!(!world.stands_on_disk(canary), "{canary}");
+        assert!(!world.stands_in_store(canary).await, "{canary}");
     }
-    assert!(world.stands_on_disk("a.example"), "what is looked for would be found");
+    assert!(world.stands_in_store("a.example").await, "what is looked for would be found");
     world.close().await;
 }

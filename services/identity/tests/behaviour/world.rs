@@ -1,11 +1,11 @@
-//! Identity on a real platform and the embedded engine in a temporary directory, asked through its generated clients.
+//! Identity on a real platform, asked through its generated clients.
 
 use p92_chassis::{SystemClock, SystemRandom, Transport};
-use p92_eventlog::platform::Parts;
-use p92_eventlog::{KeyFile, Keyring, LocalBus, Platform};
+use p92_eventlog::Platform;
+use p92_eventlog::ground::{Ground, Site};
 use p92_identity::config::Hashing;
 use p92_identity::{Config, Deps, Identity};
-use p92_kernel::{Clock, Failure, Millis, Random, ShardCount};
+use p92_kernel::{Clock, Failure, Millis};
 use p92_proto::event::v1::{CommandContext, ReadOptions};
 use p92_proto::identity::v1::account_service_client::AccountServiceClient;
 use p92_proto::identity::v1::app_service_client::AppServiceClient;
@@ -14,8 +14,7 @@ use p92_proto::identity::v1::relationship_service_client::RelationshipServiceCli
 use p92_proto::identity::v1::server_service_client::ServerServiceClient;
 use p92_proto::identity::v1::token_service_client::TokenServiceClient;
 use p92_proto::identity::v1::*;
-use p92_storage::{Embedded, EmbeddedConfig, Engine};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -44,8 +43,7 @@ impl Clock for AheadClock {
 }
 
 pub struct World {
-    pub dir: PathBuf,
-    pub store: Arc<Embedded>,
+    ground: Ground,
     pub platform: Arc<Platform>,
     pub identity: Identity,
     pub clock: Arc<AheadClock>,
@@ -65,27 +63,15 @@ pub fn config() -> Config {
 
 impl World {
     pub async fn open(dir: &Path, config: Config) -> Self {
-        let mut at = EmbeddedConfig::at(dir.join("data"));
-        at.shards = ShardCount::new(4).unwrap();
-        at.compression = false;
-        let store = Embedded::open(at).unwrap();
-        let random: Arc<dyn Random> = Arc::new(SystemRandom);
+        let site = Site { name: "identity", shards: 4, tables: &p92_identity::tables() };
         let clock = Arc::new(AheadClock::default());
-        let keys = dir.join("keys");
-        let file =
-            KeyFile::open(&keys, store.installation(), store.is_fresh(), clock.now(), &*random).unwrap();
-        let engine: Arc<dyn Engine> = store.clone();
-        let keyring = Arc::new(Keyring::new(Arc::clone(&engine), Arc::clone(&random), file));
-        let shards = store.shards();
-        let bus = Arc::new(LocalBus::new(shards));
-        let parts = Parts { engine, bus, clock: clock.clone(), random, keyring, shards };
-        let platform = Platform::start(parts);
+        let ground = Ground::open(dir, site, clock.clone(), Arc::new(SystemRandom)).await;
+        let platform = Arc::clone(&ground.platform);
         let identity = p92_identity::start(Deps { platform: platform.clone(), config }).await.unwrap();
         identity.runtime().ready().await;
         let transport = Transport::local(identity.routes());
         Self {
-            dir: dir.to_owned(),
-            store,
+            ground,
             platform,
             identity,
             clock,
@@ -99,8 +85,7 @@ impl World {
     }
 
     pub async fn close(self) {
-        self.platform.stop().await;
-        self.store.close();
+        self.ground.close().await;
     }
 
     /// An open server.
@@ -207,23 +192,9 @@ impl World {
         (counts[0].followers, counts[0].following, counts[0].requests)
     }
 
-    /// Whether some bytes stand in any file of the store.
-    pub fn stands_on_disk(&self, canary: &str) -> bool {
-        let mut folders = vec![self.dir.join("data")];
-        while let Some(folder) = folders.pop() {
-            for entry in std::fs::read_dir(folder).unwrap() {
-                let path = entry.unwrap().path();
-                if path.is_dir() {
-                    folders.push(path);
-                    continue;
-                }
-                let bytes = std::fs::read(&path).unwrap();
-                if bytes.windows(canary.len()).any(|window| window == canary.as_bytes()) {
-                    return true;
-                }
-            }
-        }
-        false
+    /// Whether some bytes stand anywhere in the store.
+    pub async fn stands_in_store(&self, canary: &str) -> bool {
+        self.ground.holds(canary.as_bytes()).await
     }
 }
 

@@ -3,16 +3,14 @@
 use crate::ground::{SHARDS, keys};
 use p92_chassis::{SystemClock, SystemRandom};
 use p92_eventlog::NatsBus;
+use p92_eventlog::ground::NatsServer;
 use p92_eventlog::platform::Parts;
 use p92_node::backing::{self, Backing, Waiting, cql};
 use p92_node::settings::{BusKind, Config, Settings, StoreKind};
 use p92_storage::cql::Step;
-use std::ffi::OsStr;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -26,7 +24,7 @@ pub fn named() -> Option<String> {
 pub struct Servers {
     node: String,
     keyspace: String,
-    nats: Option<Nats>,
+    nats: Option<NatsServer>,
     /// One server carries the keyspaces of one test at a time.
     _turn: OwnedMutexGuard<()>,
 }
@@ -38,7 +36,7 @@ impl Servers {
         let turn = Arc::clone(&TURNS).lock_owned().await;
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let keyspace = format!("p92_test_cluster_{}_{number}", std::process::id());
-        let nats = std::env::var_os("P92_TEST_NATS_SERVER").map(|program| Nats::start(&program, dir));
+        let nats = std::env::var_os("P92_TEST_NATS_SERVER").map(|program| NatsServer::start(&program, dir));
         let servers = Self { node, keyspace, nats, _turn: turn };
         let settings = servers.settings(dir, &Config::default());
         cql::migrate(&settings, Step::Expand, &Waiting::not(), &|_| {}).await.unwrap();
@@ -58,7 +56,7 @@ impl Servers {
         config.keys = Some(keys(dir));
         if let Some(nats) = &self.nats {
             config.bus.kind = BusKind::Nats;
-            config.bus.url.clone_from(&nats.url);
+            nats.url().clone_into(&mut config.bus.url);
         }
         Settings::given(config).unwrap()
     }
@@ -85,48 +83,5 @@ impl Drop for Servers {
             });
         });
         let _dropped = dropping.join();
-    }
-}
-
-/// A NATS server of a test's own: two installations on one would need two accounts.
-struct Nats {
-    child: Child,
-    url: String,
-}
-
-impl Nats {
-    fn start(program: &OsStr, dir: &Path) -> Self {
-        let ports = dir.join("nats-ports");
-        std::fs::create_dir(&ports).unwrap();
-        let child = Command::new(program)
-            .args(["-a", "127.0.0.1", "-js", "-p", "-1"])
-            .arg("--store_dir")
-            .arg(dir.join("nats"))
-            .arg("--ports_file_dir")
-            .arg(&ports)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap_or_else(|error| panic!("{program:?} cannot be run: {error}"));
-        let file = ports.join(format!("nats-server_{}.ports", child.id()));
-        let mut started = Self { child, url: String::new() };
-        for _ in 0..500 {
-            let told = std::fs::read_to_string(&file).unwrap_or_default();
-            if let Ok(told) = serde_json::from_str::<serde_json::Value>(&told)
-                && let Some(url) = told["nats"][0].as_str()
-            {
-                started.url = url.to_owned();
-                return started;
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        panic!("the NATS server does not say where it listens");
-    }
-}
-
-impl Drop for Nats {
-    fn drop(&mut self) {
-        let _killed = self.child.kill();
-        let _status = self.child.wait();
     }
 }

@@ -1,17 +1,17 @@
-//! Posting on the embedded engine in a temporary directory, asked through its generated clients.
+//! Posting on a real platform, asked through its generated clients.
 
 use crate::directory::{Directory, HOME};
 use p92_chassis::{SystemClock, SystemRandom, Transport};
-use p92_eventlog::platform::Parts;
+use p92_eventlog::Platform;
+use p92_eventlog::ground::{Ground, Site};
 use p92_eventlog::progress::Mark;
-use p92_eventlog::{KeyFile, Keyring, LocalBus, Platform};
-use p92_kernel::{Clock, Random, Service, ShardCount};
-use p92_posting::{Config, Deps, Posting};
+use p92_kernel::Service;
+use p92_posting::{Config, Deps, Posting, tables};
 use p92_proto::event::v1::{CommandContext, IdWindow, ReadOptions};
 use p92_proto::posting::v1::post_service_client::PostServiceClient;
 use p92_proto::posting::v1::reaction_service_client::ReactionServiceClient;
 use p92_proto::posting::v1::*;
-use p92_storage::{Embedded, EmbeddedConfig, Engine, LogKey};
+use p92_storage::LogKey;
 use std::path::Path;
 use std::sync::Arc;
 use tonic::{Code, Status};
@@ -19,6 +19,7 @@ use tonic::{Code, Status};
 pub struct Installation {
     pub directory: Directory,
     pub platform: Arc<Platform>,
+    ground: Ground,
     pub posting: Posting,
     pub posts: PostServiceClient<Transport>,
     pub reactions: ReactionServiceClient<Transport>,
@@ -27,19 +28,9 @@ pub struct Installation {
 pub const SHARDS: u16 = 4;
 
 pub async fn start(dir: &Path, directory: &Directory) -> Installation {
-    let mut config = EmbeddedConfig::at(dir.join("data"));
-    config.shards = ShardCount::new(SHARDS).unwrap();
-    config.compression = false;
-    let store = Embedded::open(config).unwrap();
-    let random: Arc<dyn Random> = Arc::new(SystemRandom);
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
-    let keys = dir.join("keys");
-    let file = KeyFile::open(&keys, store.installation(), store.is_fresh(), clock.now(), &*random).unwrap();
-    let shards = store.shards();
-    let engine: Arc<dyn Engine> = store;
-    let keyring = Arc::new(Keyring::new(Arc::clone(&engine), Arc::clone(&random), file));
-    let bus = Arc::new(LocalBus::new(shards));
-    let platform = Platform::start(Parts { engine, bus, clock, random, keyring, shards });
+    let site = Site { name: "posting", shards: SHARDS, tables: &tables::all() };
+    let ground = Ground::open(dir, site, Arc::new(SystemClock::default()), Arc::new(SystemRandom)).await;
+    let platform = Arc::clone(&ground.platform);
     let deps = Deps { platform: Arc::clone(&platform), identity: directory.transport() };
     let posting = p92_posting::run(Config { cleanup_step: 3 }, deps).await.unwrap();
     posting.runtime().ready().await;
@@ -47,6 +38,7 @@ pub async fn start(dir: &Path, directory: &Directory) -> Installation {
     Installation {
         directory: directory.clone(),
         platform,
+        ground,
         posting,
         posts: PostServiceClient::new(transport.clone()),
         reactions: ReactionServiceClient::new(transport),
@@ -152,7 +144,9 @@ impl Installation {
         }
     }
 
-    pub async fn stop(self) {
-        self.platform.stop().await;
+    /// Ends it; what it stood on, to be looked at.
+    pub async fn stop(self) -> Ground {
+        self.ground.close().await;
+        self.ground
     }
 }

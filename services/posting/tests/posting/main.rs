@@ -1,4 +1,4 @@
-//! Posting through its generated clients, on the embedded engine, with nothing else running.
+//! Posting through its generated clients, on either ground (`p92_eventlog::ground`), with nothing else running.
 
 // A test says by a panic what it expected.
 #![allow(

@@ -2,18 +2,14 @@
 
 use futures::FutureExt as _;
 use p92_chassis::{SystemRandom, Transport};
-use p92_eventlog::platform::Parts;
-use p92_eventlog::{
-    Aggregate, CommandMeta, KeyFile, Keyring, LocalBus, NewEvent, Platform, Poison, Recorded, Runtime, Spec,
-    Stream,
-};
-use p92_kernel::{AccountId, Clock, Id, IdMint, Millis, Random, Service, Shard, ShardCount};
+use p92_eventlog::ground::{Ground, Site};
+use p92_eventlog::{Aggregate, CommandMeta, NewEvent, Platform, Poison, Recorded, Runtime, Spec, Stream};
+use p92_kernel::{AccountId, Clock, Id, IdMint, Millis, Service, Shard};
 use p92_proto::event::v1::{Position, ReadOptions};
 use p92_proto::posting::v1::{self as posting, SealedTag, Visibility};
 use p92_proto::ranking::v1::ranking_service_client::RankingServiceClient;
 use p92_proto::ranking::v1::*;
-use p92_ranking::{Config, Deps, Ranking};
-use p92_storage::{Embedded, EmbeddedConfig, Engine};
+use p92_ranking::{Config, Deps, Ranking, tables};
 use prost::{Message, Name};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -77,7 +73,7 @@ pub struct World {
     pub ranking: Ranking,
     client: RankingServiceClient<Transport>,
     platform: Arc<Platform>,
-    store: Arc<Embedded>,
+    ground: Ground,
     posting: Arc<Runtime>,
     at: BTreeMap<u32, u64>,
     minted: BTreeMap<u64, IdMint>,
@@ -85,30 +81,22 @@ pub struct World {
 
 impl World {
     pub async fn open(dir: &Path) -> Self {
-        let mut config = EmbeddedConfig::at(dir.join("data"));
-        config.shards = ShardCount::new(SHARDS).unwrap();
-        let store = Embedded::open(config).unwrap();
-        let (clock, random): (Arc<dyn Clock>, Arc<dyn Random>) = (Arc::new(FromNoon), Arc::new(SystemRandom));
-        let file =
-            KeyFile::open(&dir.join("keys"), store.installation(), store.is_fresh(), clock.now(), &*random);
-        let engine: Arc<dyn Engine> = store.clone();
-        let keyring = Arc::new(Keyring::new(Arc::clone(&engine), Arc::clone(&random), file.unwrap()));
-        let shards = store.shards();
-        let bus = Arc::new(LocalBus::new(shards));
-        let platform = Platform::start(Parts { engine, bus, clock, random, keyring, shards });
+        let site = Site { name: "ranking", shards: SHARDS, tables: &tables::ALL };
+        let ground = Ground::open(dir, site, Arc::new(FromNoon), Arc::new(SystemRandom)).await;
+        let platform = Arc::clone(&ground.platform);
         let spec = Spec { service: Service::Posting, views: vec![], consumers: vec![] };
         let posting = Runtime::start(&platform, spec).await.unwrap();
+        posting.ready().await;
         let deps = Deps { platform: Arc::clone(&platform) };
         let ranking = p92_ranking::run(Config::default(), deps).await.unwrap();
         ranking.runtime().ready().await;
         let client = RankingServiceClient::new(Transport::local(ranking.grpc_service()));
         let (at, minted) = (BTreeMap::new(), BTreeMap::new());
-        Self { ranking, client, platform, store, posting, at, minted }
+        Self { ranking, client, platform, ground, posting, at, minted }
     }
 
     pub async fn close(self) {
-        self.platform.stop().await;
-        self.store.close();
+        self.ground.close().await;
     }
 
     pub fn now(&self) -> u64 {

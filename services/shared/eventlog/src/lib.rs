@@ -19,6 +19,7 @@
 //! | `backup` | everything that cannot be computed anew, in files; and a store that holds it again |
 //! | `runtime`, `reads` | what a service holds in its hand |
 //! | `failpoint` | where tests stop a process, in builds of theirs |
+//! | `ground` | what the tests of services stand on, embedded or on real servers; in builds of theirs |
 
 pub mod backup;
 pub mod bus;
@@ -26,6 +27,8 @@ pub mod command;
 pub mod error;
 pub mod event;
 pub mod failpoint;
+#[cfg(feature = "ground")]
+pub mod ground;
 pub mod group;
 pub mod heads;
 pub mod keyfile;

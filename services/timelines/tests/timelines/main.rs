@@ -1,4 +1,5 @@
-//! Timelines through the generated clients, on the embedded engine, with real logs of identity and posting beside it.
+//! Timelines through the generated clients, on either ground (`p92_eventlog::ground`), with real logs of identity and
+//! posting beside it.
 
 // A test says by a panic what it expected.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]

@@ -3,12 +3,9 @@
 use crate::double::{Double, StoredPost};
 use futures::FutureExt as _;
 use p92_chassis::{SystemClock, SystemRandom, Transport};
-use p92_eventlog::platform::Parts;
-use p92_eventlog::{
-    Aggregate, CommandMeta, KeyFile, Keyring, LocalBus, NewEvent, Platform, Poison, Recorded, Runtime, Spec,
-    Stream,
-};
-use p92_kernel::{Clock, IdMint, Millis, Random, Service, Shard, ShardCount};
+use p92_eventlog::ground::{Ground, Site};
+use p92_eventlog::{Aggregate, CommandMeta, NewEvent, Platform, Poison, Recorded, Runtime, Spec, Stream};
+use p92_kernel::{Clock, IdMint, Millis, Service, Shard, ShardCount};
 use p92_proto::event::v1::{CommandContext, IdWindow, Position, ReadOptions};
 use p92_proto::identity::v1 as identity;
 use p92_proto::posting::v1 as posting;
@@ -16,7 +13,6 @@ use p92_proto::timelines::v1 as proto;
 use p92_proto::timelines::v1::marker_service_client::MarkerServiceClient;
 use p92_proto::timelines::v1::notification_service_client::NotificationServiceClient;
 use p92_proto::timelines::v1::timeline_service_client::TimelineServiceClient;
-use p92_storage::{Embedded, EmbeddedConfig, Engine};
 use p92_timelines::{Config, Deps, Timelines};
 use prost::{Message, Name};
 use std::collections::BTreeMap;
@@ -48,6 +44,7 @@ impl Aggregate for Foreign {
 
 pub struct World {
     pub platform: Arc<Platform>,
+    _ground: Ground,
     pub timelines: Timelines,
     pub double: Double,
     identity: Arc<Runtime>,
@@ -77,20 +74,11 @@ async fn foreign(platform: &Arc<Platform>, service: Service) -> Arc<Runtime> {
 
 impl World {
     pub async fn open(dir: &Path, double: Double) -> Self {
-        let mut config = EmbeddedConfig::at(dir.join("data"));
-        config.shards = ShardCount::new(SHARDS).unwrap();
-        let store = Embedded::open(config).unwrap();
-        let (clock, random): (Arc<dyn Clock>, Arc<dyn Random>) =
-            (Arc::new(SystemClock::default()), Arc::new(SystemRandom));
-        let keys = dir.join("keys");
-        let file =
-            KeyFile::open(&keys, store.installation(), store.is_fresh(), clock.now(), &*random).unwrap();
-        let engine: Arc<dyn Engine> = store.clone();
-        let keyring = Arc::new(Keyring::new(Arc::clone(&engine), Arc::clone(&random), file));
-        let shards = store.shards();
-        let bus = Arc::new(LocalBus::new(shards));
+        let site = Site { name: "timelines", shards: SHARDS, tables: &p92_timelines::tables() };
+        let clock = Arc::new(SystemClock::default());
         let now = clock.now();
-        let platform = Platform::start(Parts { engine, bus, clock, random, keyring, shards });
+        let ground = Ground::open(dir, site, clock, Arc::new(SystemRandom)).await;
+        let platform = Arc::clone(&ground.platform);
         let identity = foreign(&platform, Service::Identity).await;
         let posting = foreign(&platform, Service::Posting).await;
         let there = Transport::local(double.clone());
@@ -101,6 +89,7 @@ impl World {
         double.history().now = now.0;
         Self {
             platform,
+            _ground: ground,
             identity,
             posting,
             home: TimelineServiceClient::new(here.clone()),
