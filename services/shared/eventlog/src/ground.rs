@@ -59,12 +59,17 @@ impl Ground {
             Ok(node) => keyspace(dir, site, &node).await,
             Err(_) => embedded(dir, site),
         };
-        let (engine, installation, shards): (Arc<dyn Engine>, _, _) = match &store {
-            Store::Embedded { open, .. } => (Arc::clone(open) as _, open.installation(), open.shards()),
-            Store::Cql { open, .. } => (Arc::clone(open) as _, open.installation(), open.shards()),
-        };
         let keys = dir.join("keys");
-        let file = KeyFile::open(&keys, installation, !keys.exists(), clock.now(), &*random).unwrap();
+        let (engine, installation, shards, fresh): (Arc<dyn Engine>, _, _, _) = match &store {
+            Store::Embedded { open, .. } => {
+                (Arc::clone(open) as _, open.installation(), open.shards(), open.is_fresh())
+            }
+            // An emptied keyspace is as good as a fresh one.
+            Store::Cql { open, .. } => {
+                (Arc::clone(open) as _, open.installation(), open.shards(), !keys.exists())
+            }
+        };
+        let file = KeyFile::open(&keys, installation, fresh, clock.now(), &*random).unwrap();
         let keyring = Arc::new(Keyring::new(Arc::clone(&engine), Arc::clone(&random), file));
         let nats = std::env::var_os("P92_TEST_NATS_SERVER").map(|program| NatsServer::start(&program, dir));
         let bus: Arc<dyn Bus> = match &nats {
@@ -83,7 +88,8 @@ impl Ground {
         }
     }
 
-    /// Whether these bytes stand anywhere in what the store keeps: in a file, or in a column of a row.
+    /// Whether these bytes stand anywhere in what the store keeps: in a file, where deleted rows may still be, or in a column
+    /// of a row that a server shows, whose files are not ours to read.
     pub async fn holds(&self, needle: &[u8]) -> bool {
         match &self.store {
             Store::Embedded { data, .. } => in_files(data, needle),
