@@ -168,7 +168,7 @@ def configuration(state, number):
 def command(state, number, lib):
     home = pathlib.Path(state["dir"]) / f"node{number}"
     return [
-        os.environ.get("P92_JAVA", "java"), "-Xms512m", "-Xmx1g", "-ea", "-Xss512k",
+        os.environ.get("P92_JAVA", "java"), "-Xms512m", "-Xmx1g", "-Xss512k",
         # A node that lives for minutes beside others on two cores is there in a third of the time, and serves as well, if it
         # does not compile for the long run.
         *os.environ.get("P92_JAVA_OPTIONS", "-XX:+UseSerialGC -XX:TieredStopAtLevel=1").split(),

@@ -1,14 +1,15 @@
-//! The heads of logs for readers: their `applied` rows, asked for four times a second, with the moment of asking.
+//! The heads of logs for readers: the `applied` rows of a service, one small read.
 //!
-//! An owner's word is no head (ARCHITECTURE §3.5). A memory may answer only if it has applied heads that were asked for
-//! at most 500 ms ago; that moment is counted from sending the question.
+//! An owner's word is no head (ARCHITECTURE §3.5). Whoever must know them at a certain age asks by itself; of the services
+//! that this process follows they are asked for once a second besides, unless somebody has asked meanwhile. That is soon
+//! enough to notice what the bus has lost, and a question to a store of several nodes costs it more than most events do.
 
 use crate::partition::every_row;
 use crate::progress::{Mark, Progress};
 use crate::{Bus, tables};
 use p92_kernel::{Clock, Seq, Service, Shard};
 use p92_storage::{Engine, KeyReader, LogKey, RowKey, StoreError};
-use parking_lot::RwLock;
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,26 +17,23 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// How often heads are asked for.
-pub const ASK_EVERY: Duration = Duration::from_millis(250);
+pub const ASK_EVERY: Duration = Duration::from_secs(1);
 
 /// How long whoever waits for a position lets its own process tell it before the store is asked, and at most between two
 /// questions.
 const WAIT_FIRST: Duration = Duration::from_millis(5);
 const WAIT_MOST: Duration = Duration::from_millis(80);
 
-/// The heads of one service's logs as of a moment.
-#[derive(Clone, Debug, Default)]
-pub struct Asked {
-    /// When the question was sent, monotonic.
-    pub at: Duration,
-    pub heads: BTreeMap<Shard, Seq>,
-}
-
-/// The last answers.
-#[derive(Debug, Default)]
+/// Asks for heads, and tells the process what the answers were.
+#[derive(Debug)]
 pub struct Heads {
-    /// In order, so that the same run asks in the same order.
-    followed: RwLock<BTreeMap<Service, Asked>>,
+    engine: Arc<dyn Engine>,
+    clock: Arc<dyn Clock>,
+    progress: Arc<Progress>,
+    bus: Arc<dyn Bus>,
+    /// When each followed service was asked about last, monotonic, if it was answered. In order, so that the same run asks
+    /// in the same order.
+    followed: Mutex<BTreeMap<Service, Option<Duration>>>,
 }
 
 impl Heads {
@@ -48,7 +46,7 @@ impl Heads {
         tasks: &TaskTracker,
         stopping: &CancellationToken,
     ) -> Arc<Self> {
-        let heads = Arc::new(Self::default());
+        let heads = Arc::new(Self { engine, clock, progress, bus, followed: Mutex::default() });
         let (asking, stopping) = (Arc::clone(&heads), stopping.clone());
         tasks.spawn(async move {
             let mut tick = tokio::time::interval(ASK_EVERY);
@@ -56,34 +54,44 @@ impl Heads {
             loop {
                 tokio::select! {
                     () = stopping.cancelled() => return,
-                    _ = tick.tick() => asking.ask_all(&*engine, &*clock, &progress, &*bus).await,
+                    _ = tick.tick() => asking.ask_due().await,
                 }
             }
         });
         heads
     }
 
-    async fn ask_all(&self, engine: &dyn Engine, clock: &dyn Clock, progress: &Progress, bus: &dyn Bus) {
-        let services: Vec<Service> = self.followed.read().keys().copied().collect();
-        for service in services {
-            let at = clock.monotonic();
-            match read_heads(engine, service).await {
-                Ok(heads) => {
-                    for (shard, seq) in &heads {
-                        let log = LogKey { service, shard: *shard };
-                        progress.reached(&Mark::applied(log), *seq);
-                        bus.head_stands(log, *seq);
-                    }
-                    self.followed.write().insert(service, Asked { at, heads });
-                }
-                Err(error) => tracing::warn!(%service, %error, "heads could not be read"),
+    async fn ask_due(&self) {
+        let now = self.clock.monotonic();
+        // Half, since a question of the last round counts from its sending, a little after that round's beginning.
+        let lately = |at: &Option<Duration>| at.is_some_and(|at| now.saturating_sub(at) < ASK_EVERY / 2);
+        let due: Vec<Service> = {
+            let followed = self.followed.lock();
+            followed.iter().filter(|(_, at)| !lately(at)).map(|(service, _)| *service).collect()
+        };
+        for service in due {
+            if let Err(error) = self.ask(service).await {
+                tracing::warn!(%service, %error, "heads could not be read");
             }
         }
     }
 
+    /// The heads of a service's logs at this moment, which readers in this process and the bus are told too.
+    pub async fn ask(&self, service: Service) -> Result<BTreeMap<Shard, Seq>, StoreError> {
+        let at = self.clock.monotonic();
+        let heads = read_heads(&*self.engine, service).await?;
+        for (shard, seq) in &heads {
+            let log = LogKey { service, shard: *shard };
+            self.progress.reached(&Mark::applied(log), *seq);
+            self.bus.head_stands(log, *seq);
+        }
+        self.followed.lock().insert(service, Some(at));
+        Ok(heads)
+    }
+
     /// From now on the heads of this service are asked for.
     pub fn follow(&self, service: Service) {
-        self.followed.write().entry(service).or_default();
+        self.followed.lock().entry(service).or_default();
     }
 
     /// Waits until a row of the store, whose stamp is a place in a log, has come so far: an `applied` row or a checkpoint.
@@ -107,12 +115,6 @@ impl Heads {
             }
             pause = (pause * 2).min(WAIT_MOST);
         }
-    }
-
-    /// The last answer; empty before the first.
-    #[must_use]
-    pub fn last(&self, service: Service) -> Asked {
-        self.followed.read().get(&service).cloned().unwrap_or_default()
     }
 }
 

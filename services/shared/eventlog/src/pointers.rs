@@ -42,7 +42,7 @@ pub struct ViewStates {
 impl ViewStates {
     /// Reads what the store says of these tables. What is known already is never replaced by something older.
     ///
-    /// All pointers stand in one partition and are one small read: every process looks every second or so.
+    /// All pointers stand in one partition and are one small read: every process looks again and again.
     pub async fn load(&self, engine: &dyn Engine, tables: &[&'static Table]) -> Result<(), StoreError> {
         let mut rows: HashMap<Bytes, Row> =
             every_row(engine, tables::VIEW_POINTERS.only(), all_pointers()).await?.into_iter().collect();

@@ -223,16 +223,18 @@ impl Runtime {
         self.views.iter().map(|view| view.table()).collect()
     }
 
-    /// Looks whether views of this service are rebuilt, notes it, and has the writers of this process join.
-    async fn look_at_rebuilds(&self) -> Result<(), StoreError> {
+    /// Looks whether views of this service are rebuilt, notes it, and has the writers of this process join. Whether one is.
+    async fn look_at_rebuilds(&self) -> Result<bool, StoreError> {
         let (engine, states) = (&*self.platform().engine, &self.shared.view_states);
         states.load(engine, &self.tables()).await?;
+        let mut any = false;
         for view in &self.views {
             let (table, pointer) = (view.table(), states.pointer(view.table()));
             let (rebuild, Some(version)) = (pointer.rebuild, pointer.version) else { continue };
             if rebuild == 0 {
                 continue;
             }
+            any = true;
             let before = self.noted.lock().get(table.name).copied();
             if before != Some((rebuild, version)) {
                 joins::note(engine, table, rebuild, &self.platform().member, version).await?;
@@ -252,7 +254,7 @@ impl Runtime {
                 }
             }
         }
-        Ok(())
+        Ok(any)
     }
 
     /// Tells the writer of a log, if this process has one. One that is told already, or cannot hear, is told again later.
@@ -275,7 +277,9 @@ impl Runtime {
         let source = view.source();
         let logs = self.workers.keys().map(|shard| LogKey { service: source, shard: *shard }).collect();
         let _alone = self.rebuilding.lock().await;
-        let look = || -> BoxFuture<'_, Result<(), StoreError>> { Box::pin(self.look_at_rebuilds()) };
+        let look = || -> BoxFuture<'_, Result<(), StoreError>> {
+            Box::pin(async { self.look_at_rebuilds().await.map(drop) })
+        };
         Rebuild { shared: &self.shared, view, logs, look: &look, watch }.run(verify).await
     }
 
@@ -376,14 +380,27 @@ async fn follow_slots(runtime: Arc<Runtime>, mut running: Running) {
     running.distribute(&runtime, &BTreeMap::new());
 }
 
-/// Looks at rebuilds that other members run, as often as at slots.
+/// How often rebuilds are looked for while one was seen lately, and while none was.
+const REBUILDS_EVERY: (Duration, Duration) = (membership::LOOK_EVERY, Duration::from_secs(2));
+/// For so long the next rebuild is likely: views are mostly rebuilt one after the other.
+const REBUILDS_WHILE: Duration = Duration::from_secs(10);
+
+/// Looks at rebuilds that other members run.
 async fn follow_rebuilds(runtime: Arc<Runtime>) {
     let platform = Arc::clone(runtime.platform());
-    let mut looks = tokio::time::interval(membership::LOOK_EVERY);
-    looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    while platform.stopping.run_until_cancelled(looks.tick()).await.is_some() {
-        if let Err(error) = runtime.look_at_rebuilds().await {
-            tracing::warn!(service = %runtime.service(), %error, "rebuilds could not be looked for");
+    let mut seen: Option<tokio::time::Instant> = None;
+    loop {
+        match runtime.look_at_rebuilds().await {
+            Ok(true) => seen = Some(tokio::time::Instant::now()),
+            Ok(false) => {}
+            Err(error) => {
+                tracing::warn!(service = %runtime.service(), %error, "rebuilds could not be looked for");
+            }
+        }
+        let lately = seen.is_some_and(|seen| seen.elapsed() < REBUILDS_WHILE);
+        let pause = if lately { REBUILDS_EVERY.0 } else { REBUILDS_EVERY.1 };
+        if platform.stopping.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
+            return;
         }
     }
 }

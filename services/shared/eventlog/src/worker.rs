@@ -176,6 +176,15 @@ enum Next {
     End(Ended),
 }
 
+/// Which word about the slot counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    /// The last one, whenever that was.
+    Whenever,
+    /// Only one that is new: by its row the slot is another's, whatever was said last.
+    Anew,
+}
+
 /// Why the worker stopped owning.
 enum Ended {
     /// The slot was given back, or belongs to somebody else.
@@ -188,35 +197,46 @@ enum Ended {
 
 impl Run {
     async fn run(mut self) {
-        // An epoch under which nothing is owned any more: the row says that the slot is another's.
-        let mut refused = None;
-        while let Some(epoch) = self.next_epoch(refused).await {
+        let mut slot = Told::Whenever;
+        while let Some(epoch) = self.next_epoch(slot).await {
             let mut left = Vec::new();
             self.report.send_replace(Holding::TakingOver);
+            slot = Told::Anew;
             while self.take_over(epoch).await {
                 self.owns.send_replace(Some((epoch, self.owner.head())));
                 self.report.send_replace(Holding::Owning);
                 match self.own(epoch, std::mem::take(&mut left)).await {
-                    Ended::Released => break,
+                    Ended::Released => {
+                        slot = Told::Whenever;
+                        break;
+                    }
                     Ended::Again(queued) => left = queued,
                     Ended::Stopped => return,
                 }
             }
             self.report.send_replace(Holding::Nothing);
             self.turn_away(left);
-            refused = Some(epoch);
         }
     }
 
-    /// The next epoch, other than `refused`, under which the slot is held; `None` when the process stops. Whoever
-    /// commands meanwhile is turned away.
-    async fn next_epoch(&mut self, refused: Option<u64>) -> Option<u64> {
+    /// The next epoch under which the slot is held; `None` when the process stops. Whoever commands meanwhile is turned
+    /// away.
+    ///
+    /// It may be the one of before: a slot that could not be handed over, since the store did not answer, stays with its
+    /// holder if the heir is gone by the next look.
+    async fn next_epoch(&mut self, mut slot: Told) -> Option<u64> {
         let stopping = self.shared.platform.stopping.clone();
         loop {
+            if slot == Told::Whenever
+                && let Some(epoch) = *self.held.borrow_and_update()
+            {
+                return Some(epoch);
+            }
             tokio::select! {
                 biased;
-                held = self.held.wait_for(|held| held.is_some() && *held != refused) => {
-                    return held.ok().and_then(|epoch| *epoch);
+                changed = self.held.changed() => {
+                    changed.ok()?;
+                    slot = Told::Whenever;
                 }
                 () = stopping.cancelled() => return None,
                 queued = self.waiting.recv() => {

@@ -13,7 +13,6 @@ use crate::consumer;
 use crate::domain::memory::{Bounds, Change, Delivery, Memory, Patch};
 use crate::domain::window::Window;
 use p92_chassis::transport::route::is_passed_on;
-use p92_eventlog::heads::read_heads;
 use p92_eventlog::{GroupStream, Platform, Poison, Recorded, tables};
 use p92_kernel::{Elsewhere, Failure, Id, Position, Seq, Service, Shard};
 use p92_proto::event::v1 as event;
@@ -95,7 +94,7 @@ impl Holder {
             distrusted: AtomicBool::new(false),
             long,
         });
-        let heads = read_heads(&*platform.engine, Service::Posting).await?;
+        let heads = platform.heads.ask(Service::Posting).await?;
         for shard in platform.shards.all() {
             let identity = LogKey { service: Service::Identity, shard };
             let posting = LogKey { service: Service::Posting, shard };
@@ -171,13 +170,10 @@ impl Holder {
     }
 
     async fn look_once(&self) -> Result<(), StoreError> {
-        let engine = &*self.platform.engine;
+        let heads = &self.platform.heads;
         let at = self.platform.clock.monotonic();
-        let (identity, posting, held) = tokio::try_join!(
-            read_heads(engine, Service::Identity),
-            read_heads(engine, Service::Posting),
-            self.held()
-        )?;
+        let (identity, posting, held) =
+            tokio::try_join!(heads.ask(Service::Identity), heads.ask(Service::Posting), self.held())?;
         {
             let mut slots = self.slots.write();
             slots.retain(|shard, _| held.contains(shard));

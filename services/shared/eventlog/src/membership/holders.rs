@@ -37,6 +37,11 @@ impl Holders {
         self.slots.subscribe()
     }
 
+    /// Those that lived at the last look at members.
+    pub(super) fn living(&self) -> BTreeMap<String, v1::MemberRow> {
+        self.living.read().clone()
+    }
+
     /// Whom an ownership row names; `None` for nobody.
     pub(super) fn of(&self, row: &v1::OwnershipRow) -> Option<Holder> {
         if row.member.is_empty() {

@@ -16,6 +16,7 @@ mod overlay;
 mod rebuild;
 mod sealed;
 mod settle;
+mod slots;
 mod world;
 
 use p92_eventlog::Runtime;
