@@ -70,6 +70,7 @@ service!(AccountService {
     set_kind: SetKindRequest => SetKindResponse,
     update_profile: UpdateProfileRequest => UpdateProfileResponse,
     get_account: GetAccountRequest => GetAccountResponse,
+    get_actor: GetActorRequest => GetActorResponse,
     batch_get_accounts: BatchGetAccountsRequest => BatchGetAccountsResponse,
     batch_get_account_facts: BatchGetAccountFactsRequest => BatchGetAccountFactsResponse,
     resolve_handles: ResolveHandlesRequest => ResolveHandlesResponse,

@@ -31,6 +31,7 @@ pub mod view;
 pub mod wire;
 
 use app::App;
+use app::answers::Domains;
 pub use config::Config;
 use consumer::Clearing;
 use credentials::{BadHashing, Hasher};
@@ -90,7 +91,14 @@ pub async fn start_among(deps: Deps, others: Others) -> Result<Identity, StartEr
     let runtime = Runtime::start(&platform, spec).await?;
     let state =
         State::new(Arc::clone(&platform.engine), Arc::clone(&platform.clock), Arc::clone(&platform.random));
-    let app = Arc::new(App { runtime, state, hasher, config, metrics: Metrics::default() });
+    let app = Arc::new(App {
+        runtime,
+        state,
+        hasher,
+        config,
+        metrics: Metrics::default(),
+        domains: Domains::default(),
+    });
     clearing.begin(&app, Transport::local(PassOn::new(grpc::routes(&app), others)));
     platform.tasks.spawn(tending::tend(Arc::downgrade(&app), platform.stopping.clone()));
     Ok(Identity { app })

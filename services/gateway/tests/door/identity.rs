@@ -124,6 +124,7 @@ impl account_service_server::AccountService for World {
         erase_account(EraseAccountRequest) -> EraseAccountResponse;
         set_role(SetRoleRequest) -> SetRoleResponse;
         set_kind(SetKindRequest) -> SetKindResponse;
+        get_actor(GetActorRequest) -> GetActorResponse;
         batch_get_account_facts(BatchGetAccountFactsRequest) -> BatchGetAccountFactsResponse;
         resolve_handles(ResolveHandlesRequest) -> ResolveHandlesResponse;
         get_admin_account(GetAdminAccountRequest) -> GetAdminAccountResponse;

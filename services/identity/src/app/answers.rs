@@ -1,8 +1,8 @@
 //! Accounts as callers see them: opened, counted, and hidden from those who may not see them.
 
 use super::App;
+use crate::domain::Account;
 use crate::domain::account::{Life, State as AccountState};
-use crate::domain::{Account, Server};
 use crate::tables::{self, COUNTS};
 use crate::wire::account::preferences_out;
 use crate::wire::enums::{kind_out, role_out, state_out};
@@ -11,8 +11,7 @@ use p92_proto::event::v1::ReadOptions;
 use p92_proto::identity::v1;
 use p92_storage::{Direction, Range};
 use prost::Message;
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::sync::Arc;
 
 /// Who looks, and at which server.
 #[derive(Clone, Copy, Debug, Default)]
@@ -37,20 +36,16 @@ impl Viewer {
     }
 }
 
-/// Servers that were asked for while one answer is made.
-#[derive(Debug, Default)]
-pub(crate) struct Homes(HashMap<u64, Option<Server>>);
+/// How many domains are remembered.
+const DOMAINS: u64 = 10_000;
 
-impl Homes {
-    pub(crate) async fn get(&mut self, app: &App, id: u64) -> Result<Option<&Server>, Failure> {
-        if id == 0 {
-            return Ok(None);
-        }
-        let server = match self.0.entry(id) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(asked) => asked.insert(app.server(id).await?),
-        };
-        Ok(server.as_ref())
+/// The domains of servers that are known, which never change: without them every account of a page would ask for its own.
+#[derive(Debug)]
+pub(crate) struct Domains(moka::sync::Cache<u64, Arc<str>>);
+
+impl Default for Domains {
+    fn default() -> Self {
+        Self(moka::sync::Cache::new(DOMAINS))
     }
 }
 
@@ -60,11 +55,10 @@ impl App {
         &self,
         account: &Account,
         viewer: Viewer,
-        homes: &mut Homes,
     ) -> Result<Option<v1::Account>, Failure> {
         let Some(state) = viewer.sees(account) else { return Ok(None) };
         let own = account.born.id == viewer.account;
-        Ok(Some(self.opened(account, state, own, homes).await?))
+        Ok(Some(self.opened(account, state, own).await?))
     }
 
     /// An account with everything that is shown of it; `own`: with what only itself sees.
@@ -73,15 +67,12 @@ impl App {
         account: &Account,
         state: AccountState,
         own: bool,
-        homes: &mut Homes,
     ) -> Result<v1::Account, Failure> {
         let born = &account.born;
         let profile = &account.profile;
         let counts = self.counts(born.id).await?;
-        let domain = match homes.get(self, born.home).await? {
-            Some(server) => server.born.domain.clone(),
-            None => born.host.clone(),
-        };
+        let domain =
+            self.domain(born.home).await?.map_or_else(|| born.host.clone(), |domain| domain.to_string());
         let made = Id::new(born.id).map_or(0, |id| id.millis().0);
         let fields: Option<v1::ProfileFields> = self.open_message(profile.fields.as_ref()).await?;
         Ok(v1::Account {
@@ -112,6 +103,20 @@ impl App {
         })
     }
 
+    /// The domain of a server; `None` if there is no such server, as for those who are at home elsewhere.
+    async fn domain(&self, server: u64) -> Result<Option<Arc<str>>, Failure> {
+        if server == 0 {
+            return Ok(None);
+        }
+        if let Some(known) = self.domains.0.get(&server) {
+            return Ok(Some(known));
+        }
+        let Some(server) = self.server(server).await? else { return Ok(None) };
+        let domain: Arc<str> = server.born.domain.into();
+        self.domains.0.insert(server.born.id, Arc::clone(&domain));
+        Ok(Some(domain))
+    }
+
     /// Its ActivityPub ids; `None` once its key is destroyed.
     pub(crate) async fn addresses(&self, account: &Account) -> Result<Option<v1::ActivityPubIds>, Failure> {
         if account.life == Life::Erased {
@@ -124,7 +129,7 @@ impl App {
     pub(crate) async fn own_account(&self, id: u64, server: u64) -> Result<v1::Account, Failure> {
         let account = self.account(id).await?.ok_or_else(|| Failure::not_found("account"))?;
         let state = account.state_for(server).ok_or_else(|| Failure::not_found("account"))?;
-        self.opened(&account, state, true, &mut Homes::default()).await
+        self.opened(&account, state, true).await
     }
 
     /// An account as those who moderate it see it.
@@ -132,7 +137,6 @@ impl App {
         &self,
         account: &Account,
         server: u64,
-        homes: &mut Homes,
     ) -> Result<Option<v1::AdminAccount>, Failure> {
         let Some(state) = account.state_for(server) else { return Ok(None) };
         let born = &account.born;
@@ -143,7 +147,7 @@ impl App {
             Default::default()
         };
         Ok(Some(v1::AdminAccount {
-            account: Some(self.opened(account, state, member, homes).await?),
+            account: Some(self.opened(account, state, member).await?),
             email,
             reason,
             locale: account.preferences.locale.clone(),

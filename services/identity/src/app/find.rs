@@ -1,18 +1,23 @@
 //! Ways to find accounts: by id, handle, ActivityPub id, and by the beginning of a handle.
 
 use super::App;
-use super::answers::{Homes, Viewer};
+use super::answers::Viewer;
 use crate::domain::handle::{fold, prefixes, split_mention};
 use crate::domain::relationship::{Follow, Pair};
 use crate::domain::{Account, host};
 use crate::error::too_many;
 use crate::tables::{self, ACTIVITY_PUB, BEGINNINGS, HANDLES};
+use crate::wire::account::preferences_out;
+use futures::future::try_join;
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use p92_kernel::{Failure, PageSize};
 use p92_proto::identity::v1;
 use p92_storage::{Direction, KeyReader, Range, Table};
 use std::collections::BTreeSet;
 
 const BATCH: usize = 500;
+/// Accounts of a batch that are opened at once.
+const AT_ONCE: usize = 32;
 const FACTS: usize = 1_000;
 const HANDLES_AT_ONCE: usize = 100;
 const QUERY_CHARACTERS: usize = 300;
@@ -41,8 +46,28 @@ impl App {
             None => return Err(Failure::invalid("account", "ACCOUNT_NEEDED", "Which account?")),
         };
         let found = found.ok_or_else(nobody)?;
-        let account = self.shown(&found, viewer, &mut Homes::default()).await?;
+        let account = self.shown(&found, viewer).await?;
         Ok(v1::GetAccountResponse { account: Some(account.ok_or_else(nobody)?) })
+    }
+
+    /// Who acts: neither counts nor a profile, which no command is decided by.
+    pub async fn get_actor(&self, request: v1::GetActorRequest) -> Result<v1::GetActorResponse, Failure> {
+        let options = self.fresh(request.options).await?;
+        let account = self.account(options.viewer_id).await?.ok_or_else(nobody)?;
+        Viewer::from(&options).sees(&account).ok_or_else(nobody)?;
+        let home = async {
+            match account.born.home {
+                0 => Ok(None),
+                home => super::servers::shown(self.server(home).await?).map(Some),
+            }
+        };
+        let (activity_pub, home) = try_join(self.addresses(&account), home).await?;
+        Ok(v1::GetActorResponse {
+            facts: Self::facts(&account, options.server_id),
+            activity_pub,
+            preferences: Some(preferences_out(&account.preferences)),
+            home,
+        })
     }
 
     /// Those of the ids that may be seen.
@@ -55,12 +80,12 @@ impl App {
             return Err(too_many("ids", BATCH));
         }
         let viewer = Viewer::from(&options);
-        let mut homes = Homes::default();
-        let mut accounts = Vec::with_capacity(request.ids.len());
-        for account in self.accounts(&request.ids).await?.iter().flatten() {
-            accounts.extend(self.shown(account, viewer, &mut homes).await?);
-        }
-        Ok(v1::BatchGetAccountsResponse { accounts })
+        let found = self.accounts(&request.ids).await?;
+        // Each asks for its counts and keys.
+        let shown = found.iter().flatten().map(|account| self.shown(account, viewer).boxed());
+        let shown: Vec<Option<v1::Account>> =
+            futures::stream::iter(shown.collect::<Vec<_>>()).buffered(AT_ONCE).try_collect().await?;
+        Ok(v1::BatchGetAccountsResponse { accounts: shown.into_iter().flatten().collect() })
     }
 
     /// What services must know to judge.
@@ -135,11 +160,10 @@ impl App {
             return Err(too_many("handles", HANDLES_AT_ONCE));
         }
         let viewer = Viewer::from(&options);
-        let mut homes = Homes::default();
         let mut handles = Vec::new();
         for handle in request.handles {
             let Some(found) = self.by_mention(&handle, viewer.server).await? else { continue };
-            if let Some(account) = self.shown(&found, viewer, &mut homes).await? {
+            if let Some(account) = self.shown(&found, viewer).await? {
                 handles.push(v1::ResolvedHandle { handle, account: Some(account) });
             }
         }
@@ -167,7 +191,6 @@ impl App {
             found.extend(self.beginning_with(&fold(name), viewer).await?);
         }
         let mut seen = BTreeSet::new();
-        let mut homes = Homes::default();
         let mut accounts = Vec::new();
         for account in found {
             if accounts.len() == limit || !seen.insert(account.born.id) {
@@ -175,7 +198,7 @@ impl App {
             }
             let named = exact.as_ref().is_some_and(|exact| exact.born.id == account.born.id);
             if self.may_be_found(&account, viewer, named, request.following).await? {
-                accounts.extend(self.shown(&account, viewer, &mut homes).await?);
+                accounts.extend(self.shown(&account, viewer).await?);
             }
         }
         Ok(v1::SearchAccountsResponse { accounts })

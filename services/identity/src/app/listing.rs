@@ -1,7 +1,6 @@
 //! Members of a server, as those who moderate it list them.
 
 use super::App;
-use super::answers::Homes;
 use super::servers::bad_page_token;
 use crate::domain::account::State as AccountState;
 use crate::domain::authority::{Over, govern};
@@ -33,7 +32,7 @@ impl App {
         let options = self.fresh(request.options).await?;
         self.moderates(&options).await?;
         let found = self.account(request.account_id).await?.ok_or_else(|| Failure::not_found("account"))?;
-        let account = self.admin_account(&found, options.server_id, &mut Homes::default()).await?;
+        let account = self.admin_account(&found, options.server_id).await?;
         let account = account.ok_or_else(|| Failure::not_found("account"))?;
         Ok(v1::GetAdminAccountResponse { account: Some(account) })
     }
@@ -55,7 +54,6 @@ impl App {
         let newest = tables::stretch(AccountId(Id::floor_of(self.now())));
         let mut stretch = AccountId::new(below).map_or(newest, tables::stretch).min(newest + 1);
         let mut accounts = Vec::new();
-        let mut homes = Homes::default();
         let (mut looked_at, mut looked_through) = (0, 0);
         let next = loop {
             if accounts.len() >= size || looked_at >= LOOKED_AT || looked_through >= STRETCHES {
@@ -64,7 +62,7 @@ impl App {
             let ids = self.members_below(home, stretch, below, size - accounts.len()).await?;
             for account in self.accounts(&ids).await?.iter().flatten() {
                 if wanted(account, options.server_id, &request) {
-                    accounts.extend(self.admin_account(account, options.server_id, &mut homes).await?);
+                    accounts.extend(self.admin_account(account, options.server_id).await?);
                 }
             }
             looked_at += ids.len();

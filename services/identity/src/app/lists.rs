@@ -1,11 +1,11 @@
 //! Reading relationships: lists in the order of their ids, edges for other services, and what decides an interaction.
 
 use super::App;
-use super::answers::{Homes, Viewer};
+use super::answers::Viewer;
 use super::relations::shown;
 use super::servers::bad_page_token;
-use crate::domain::Account;
 use crate::domain::relationship::Pair;
+use crate::domain::{Account, Server};
 use crate::error::{no_actor, too_many};
 use crate::tables::{self, EDGES, List, RELATIONSHIPS};
 use crate::view::relationships::edge_id;
@@ -16,6 +16,7 @@ use p92_proto::event::v1::IdWindow;
 use p92_proto::identity::v1;
 use p92_storage::{Direction, Range};
 use prost::Message;
+use std::collections::HashMap;
 
 const RELATIONSHIPS_AT_ONCE: usize = 1_000;
 const COUNTS_AT_ONCE: usize = 500;
@@ -360,7 +361,7 @@ impl App {
         let server = options.server_id;
         let actor = self.account(request.actor_id).await?.ok_or_else(|| Failure::not_found("account"))?;
         let facts = Self::facts(&actor, server).ok_or_else(|| Failure::not_found("account"))?;
-        let mut homes = Homes::default();
+        let mut homes = HashMap::new();
         let policies = self.policies(&actor, &mut homes).await?;
         let targets: Vec<Account> = self.accounts(&request.target_ids).await?.into_iter().flatten().collect();
         let ids: Vec<u64> = targets.iter().map(|target| target.born.id).collect();
@@ -377,12 +378,17 @@ impl App {
         Ok(v1::CheckInteractionsResponse { actor: Some(facts), policies, interactions })
     }
 
+    /// The policies of an account's home; `homes`: servers that were asked for while this answer is made.
     async fn policies(
         &self,
         account: &Account,
-        homes: &mut Homes,
+        homes: &mut HashMap<u64, Option<Server>>,
     ) -> Result<Option<v1::ServerPolicies>, Failure> {
-        let home = homes.get(self, account.born.home).await?;
+        let home = account.born.home;
+        if home != 0 && !homes.contains_key(&home) {
+            homes.insert(home, self.server(home).await?);
+        }
+        let home = homes.get(&home).and_then(Option::as_ref);
         Ok(home.map(|server| policies_out(&server.face.policies)))
     }
 }

@@ -56,6 +56,7 @@ pub struct App {
     pub(crate) hasher: Hasher,
     pub(crate) config: Config,
     pub(crate) metrics: Metrics,
+    pub(crate) domains: answers::Domains,
 }
 
 /// The stream of an account, under whose name its content is sealed too.

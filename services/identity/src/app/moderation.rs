@@ -1,6 +1,5 @@
 //! What is done to accounts by those who run a server, or the installation.
 
-use super::answers::Homes;
 use super::{App, account_id, account_stream, receipt};
 use crate::credentials::{self, Password};
 use crate::domain::account::{Command, State as AccountState};
@@ -54,7 +53,7 @@ impl App {
         let done = self.command_account(id, meta, by, command).await?;
         let account = self.account(id).await?.ok_or_else(nobody)?;
         let state = account.state_for(context.server_id).ok_or_else(nobody)?;
-        let shown = self.opened(&account, state, false, &mut Homes::default()).await?;
+        let shown = self.opened(&account, state, false).await?;
         Ok((Some(receipt([done])), Some(shown)))
     }
 

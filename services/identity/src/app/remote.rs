@@ -1,6 +1,5 @@
 //! Accounts from elsewhere: the same aggregate, with ids that their host gave.
 
-use super::answers::Homes;
 use super::find::ID_BYTES;
 use super::profile::{Wanted, seal_draft, update};
 use super::{App, account_stream, activity_pub_key, receipt, seal};
@@ -80,7 +79,7 @@ impl App {
             .await?;
         let account = self.by_activity_pub_id(&id).await?.ok_or_else(|| Failure::not_found("account"))?;
         let state = account.state_for(context.server_id).ok_or_else(|| Failure::not_found("account"))?;
-        let account = self.opened(&account, state, false, &mut Homes::default()).await?;
+        let account = self.opened(&account, state, false).await?;
         Ok(v1::RegisterRemoteAccountResponse { receipt: Some(receipt([done])), account: Some(account) })
     }
 

@@ -19,7 +19,7 @@ fn no_server() -> Failure {
     Failure::not_found("server")
 }
 
-fn shown(server: Option<Server>) -> Result<v1::Server, Failure> {
+pub(crate) fn shown(server: Option<Server>) -> Result<v1::Server, Failure> {
     server.as_ref().and_then(resource).ok_or_else(no_server)
 }
 

@@ -120,6 +120,27 @@ async fn the_suspended_are_not_there_and_come_back() {
 }
 
 #[tokio::test]
+async fn who_acts_is_told_with_its_home_and_nobody_while_suspended() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut world = World::open(dir.path(), config()).await;
+    let server = world.server("a.example").await;
+    let ann = world.member(server, "ann").await;
+    let acts = |viewer| GetActorRequest { options: Some(seen_by(server, viewer)) };
+    let told = world.accounts.get_actor(acts(ann)).await.unwrap().into_inner();
+    let seen = world.get(server, ann, ann).await.unwrap();
+    let facts = told.facts.unwrap();
+    assert_eq!((facts.id, facts.server_id, facts.state()), (ann, server, AccountState::Active));
+    assert_eq!((told.activity_pub, told.preferences), (seen.activity_pub, seen.preferences));
+    assert_eq!(told.home.unwrap().domain, "a.example");
+    suspend(&mut world, server, 0, ann).await.unwrap();
+    for nobody in [ann, 0] {
+        let refused = world.accounts.get_actor(acts(nobody)).await.unwrap_err();
+        assert_eq!(failure(refused).code, ErrorCode::NotFound);
+    }
+    world.close().await;
+}
+
+#[tokio::test]
 async fn a_servers_word_holds_for_its_own_people() {
     let dir = tempfile::tempdir().unwrap();
     let mut world = World::open(dir.path(), config()).await;

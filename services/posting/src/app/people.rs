@@ -29,26 +29,21 @@ pub struct Acting {
 impl Acting {
     /// Asks who acts, and whether he may do anything at all.
     pub async fn ask(identity: &Identity, options: &ReadOptions) -> Result<Self, Stopped> {
-        let account = identity.actor(options).await.map_err(|failure| match failure.into() {
+        let acts = identity.actor(options).await.map_err(|failure| match failure.into() {
             Stopped::Rejected(_) => Stopped::Rejected(Rejection::NotActive),
             failed @ Stopped::Failed(_) => failed,
         })?;
-        if !matches!(account.state(), AccountState::Active | AccountState::Limited) {
+        let facts = acts.facts.unwrap_or_default();
+        if !matches!(facts.state(), AccountState::Active | AccountState::Limited) {
             return Err(Rejection::NotActive.into());
         }
-        let id = AccountId::new(account.id).ok_or(Rejection::NotActive)?;
-        let actor =
-            Actor { id, home: ServerId::new(account.server_id), kind: kind_from_wire(account.kind()) };
-        let home = match actor.home {
-            Some(home) => Some(identity.server(home.get()).await?),
-            None => None,
-        };
+        let id = AccountId::new(facts.id).ok_or(Rejection::NotActive)?;
         Ok(Self {
-            actor,
-            activity_pub: account.activity_pub.unwrap_or_default(),
-            home,
-            preferences: account.preferences.unwrap_or_default(),
-            locked: account.locked,
+            actor: Actor { id, home: ServerId::new(facts.server_id), kind: kind_from_wire(facts.kind()) },
+            activity_pub: acts.activity_pub.unwrap_or_default(),
+            home: acts.home,
+            preferences: acts.preferences.unwrap_or_default(),
+            locked: facts.locked,
         })
     }
 

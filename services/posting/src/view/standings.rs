@@ -11,11 +11,10 @@ use p92_kernel::{AccountId, Failure};
 use p92_proto::event::v1::{Position, ReadOptions};
 use p92_proto::identity::v1::account_service_client::AccountServiceClient;
 use p92_proto::identity::v1::relationship_service_client::RelationshipServiceClient;
-use p92_proto::identity::v1::server_service_client::ServerServiceClient;
 use p92_proto::identity::v1::{
-    self, Account, AccountFacts, AccountState, BatchGetAccountFactsRequest, CheckInteractionsRequest,
-    CheckInteractionsResponse, GetAccountRequest, GetRelationshipsRequest, GetServerRequest, Relationship,
-    ResolveHandlesRequest, ResolvedHandle, Server, get_account_request, get_server_request,
+    self, AccountFacts, AccountState, BatchGetAccountFactsRequest, CheckInteractionsRequest,
+    CheckInteractionsResponse, GetActorRequest, GetActorResponse, GetRelationshipsRequest, Relationship,
+    ResolveHandlesRequest, ResolvedHandle,
 };
 use std::collections::{BTreeSet, HashMap};
 
@@ -27,7 +26,6 @@ const AT_ONCE: usize = 500;
 pub struct Identity {
     accounts: AccountServiceClient<Transport>,
     relationships: RelationshipServiceClient<Transport>,
-    servers: ServerServiceClient<Transport>,
 }
 
 /// What identity says of accounts towards one viewer.
@@ -57,7 +55,6 @@ impl Identity {
             accounts: AccountServiceClient::new(transport.clone()).max_decoding_message_size(usize::MAX),
             relationships: RelationshipServiceClient::new(transport.clone())
                 .max_decoding_message_size(usize::MAX),
-            servers: ServerServiceClient::new(transport.clone()),
         }
     }
 
@@ -116,21 +113,10 @@ impl Identity {
         Ok(answer.map_err(from_status)?.into_inner())
     }
 
-    /// The account that acts, as it sees itself.
-    pub async fn actor(&self, options: &ReadOptions) -> Result<Account, Failure> {
-        let request = GetAccountRequest {
-            options: Some(options_for(options)),
-            account: Some(get_account_request::Account::Id(options.viewer_id)),
-        };
-        let answer = self.accounts.clone().get_account(request).await.map_err(from_status)?.into_inner();
-        answer.account.ok_or_else(|| Failure::not_found("account"))
-    }
-
-    /// A server.
-    pub async fn server(&self, id: u64) -> Result<Server, Failure> {
-        let request = GetServerRequest { options: None, server: Some(get_server_request::Server::Id(id)) };
-        let answer = self.servers.clone().get_server(request).await.map_err(from_status)?.into_inner();
-        answer.server.ok_or_else(|| Failure::not_found("server"))
+    /// The account that acts, and its home.
+    pub async fn actor(&self, options: &ReadOptions) -> Result<GetActorResponse, Failure> {
+        let request = GetActorRequest { options: Some(options_for(options)) };
+        Ok(self.accounts.clone().get_actor(request).await.map_err(from_status)?.into_inner())
     }
 
     /// Whom handles name, as seen from the server of the options.

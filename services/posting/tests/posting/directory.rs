@@ -7,7 +7,6 @@ use p92_chassis::Transport;
 use p92_kernel::{AccountId, Id, IdMint, Millis, Service, Shard};
 use p92_proto::identity::v1::account_service_server::{AccountService, AccountServiceServer};
 use p92_proto::identity::v1::relationship_service_server::{RelationshipService, RelationshipServiceServer};
-use p92_proto::identity::v1::server_service_server::{ServerService, ServerServiceServer};
 use p92_proto::identity::v1::*;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,8 +38,7 @@ impl Directory {
 
     pub fn transport(&self) -> Transport {
         let routes = tonic::service::Routes::new(AccountServiceServer::new(self.clone()))
-            .add_service(RelationshipServiceServer::new(self.clone()))
-            .add_service(ServerServiceServer::new(self.clone()));
+            .add_service(RelationshipServiceServer::new(self.clone()));
         Transport::local(routes)
     }
 
@@ -110,6 +108,7 @@ fn facts(account: &Account) -> AccountFacts {
         server_id: account.server_id,
         kind: account.kind,
         state: account.state,
+        locked: account.locked,
         ..AccountFacts::default()
     }
 }
@@ -153,16 +152,19 @@ macro_rules! not_asked {
 
 #[tonic::async_trait]
 impl AccountService for Directory {
-    async fn get_account(
+    async fn get_actor(
         &self,
-        request: Request<GetAccountRequest>,
-    ) -> Result<Response<GetAccountResponse>, Status> {
+        request: Request<GetActorRequest>,
+    ) -> Result<Response<GetActorResponse>, Status> {
         let (request, world) = self.asked(request)?;
-        let Some(get_account_request::Account::Id(id)) = request.account else {
-            return Err(Status::invalid_argument("by id"));
-        };
+        let id = request.options.unwrap_or_default().viewer_id;
         let account = world.accounts.get(&id).cloned().ok_or_else(|| Status::not_found("account"))?;
-        Ok(Response::new(GetAccountResponse { account: Some(account) }))
+        Ok(Response::new(GetActorResponse {
+            facts: Some(facts(&account)),
+            home: world.servers.get(&account.server_id).cloned(),
+            activity_pub: account.activity_pub,
+            preferences: account.preferences,
+        }))
     }
 
     async fn batch_get_account_facts(
@@ -197,6 +199,7 @@ impl AccountService for Directory {
     not_asked! {
         sign_up(SignUpRequest) -> SignUpResponse;
         create_account(CreateAccountRequest) -> CreateAccountResponse;
+        get_account(GetAccountRequest) -> GetAccountResponse;
         register_remote_account(RegisterRemoteAccountRequest) -> RegisterRemoteAccountResponse;
         confirm_email(ConfirmEmailRequest) -> ConfirmEmailResponse;
         approve_account(ApproveAccountRequest) -> ApproveAccountResponse;
@@ -264,29 +267,6 @@ impl RelationshipService for Directory {
         batch_count_follows(BatchCountFollowsRequest) -> BatchCountFollowsResponse;
         list_follow_edges(ListFollowEdgesRequest) -> ListFollowEdgesResponse;
         list_restrictions(ListRestrictionsRequest) -> ListRestrictionsResponse;
-    }
-}
-
-#[tonic::async_trait]
-impl ServerService for Directory {
-    async fn get_server(
-        &self,
-        request: Request<GetServerRequest>,
-    ) -> Result<Response<GetServerResponse>, Status> {
-        let (request, world) = self.asked(request)?;
-        let Some(get_server_request::Server::Id(id)) = request.server else {
-            return Err(Status::invalid_argument("by id"));
-        };
-        let server = world.servers.get(&id).cloned().ok_or_else(|| Status::not_found("server"))?;
-        Ok(Response::new(GetServerResponse { server: Some(server) }))
-    }
-
-    not_asked! {
-        create_server(CreateServerRequest) -> CreateServerResponse;
-        update_server(UpdateServerRequest) -> UpdateServerResponse;
-        close_server(CloseServerRequest) -> CloseServerResponse;
-        list_servers(ListServersRequest) -> ListServersResponse;
-        count_members(CountMembersRequest) -> CountMembersResponse;
     }
 }
 
