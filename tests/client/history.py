@@ -117,6 +117,8 @@ class History:
         self.edits = self._by(lambda one: one.args["post"], "edit")
         self.likes = self._by(lambda one: (one.account, one.args["post"]), "like", "unlike")
         self.boosts = self._by(lambda one: (one.account, one.args["post"]), "boost", "unboost")
+        self.likers, self.boosters = self._of_posts(self.likes), self._of_posts(self.boosts)
+        self.replies = self._replies()
         self.follows = self._follows()
         self.named = self._named()
         self.blocks = self._by(lambda one: (one.account, one.args["whom"]), "block", "unblock")
@@ -158,6 +160,22 @@ class History:
                 found[key(one)].append(one)
         return found
 
+    @staticmethod
+    def _of_posts(reactions: dict) -> dict:
+        """For each post: what each account did about it."""
+        found = collections.defaultdict(dict)
+        for (account, post), commands in reactions.items():
+            found[post][account] = commands
+        return found
+
+    def _replies(self) -> dict:
+        """For each post: the posts that answer it."""
+        found = collections.defaultdict(list)
+        for post, publish in self.posts.items():
+            if publish.args.get("in_reply_to_id"):
+                found[publish.args["in_reply_to_id"]].append(post)
+        return found
+
     def _follows(self) -> dict:
         """What bears on whether the first follows the second; a block by either ends it."""
         found = self._by(lambda one: (one.account, one.args["whom"]), "follow", "unfollow")
@@ -173,11 +191,13 @@ class History:
         return {result["item"]["id"] for result in one.results if "item" in result}
 
     @staticmethod
-    def may(commands: list[Command], sets: set[str], begin: float, end: float, session: str, early: bool = True) -> set[bool]:
+    def may(commands: list[Command] | None, sets: set[str], begin: float, end: float, session: str, early: bool = True) -> set[bool]:
         """What may have been the state within a window: true after one of `sets`, false after any other.
 
         `early`: the effect of another's command may be seen before its answer and up to BINDS after it.
         """
+        if not commands:
+            return {False}
         before, found = [], set()
         for one in commands:
             ended = one.ended_for(session) if early else one.end
@@ -192,13 +212,13 @@ class History:
         return found
 
     def follow(self, who: str, whom: str, read: Read) -> set[bool]:
-        return self.may(self.follows[who, whom], {"follow"}, read.begin, read.end, read.session)
+        return self.may(self.follows.get((who, whom)), {"follow"}, read.begin, read.end, read.session)
 
     def block(self, who: str, whom: str, read: Read) -> set[bool]:
-        return self.may(self.blocks[who, whom], {"block"}, read.begin, read.end, read.session)
+        return self.may(self.blocks.get((who, whom)), {"block"}, read.begin, read.end, read.session)
 
     def gone(self, post: str, read: Read) -> set[bool]:
-        return self.may(self.deletes[post], {"delete"}, read.begin, read.end, read.session)
+        return self.may(self.deletes.get(post), {"delete"}, read.begin, read.end, read.session)
 
     def posts_above(self, post: str) -> list[str]:
         """Ids of posts at or above this one."""

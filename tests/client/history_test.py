@@ -7,6 +7,7 @@ log, and changes those lines alone.
 """
 
 import copy
+import pickle
 import sys
 
 import homes
@@ -17,9 +18,8 @@ from history import History, load, word
 class Lines:
     """A copy of a history's lines that can be changed."""
 
-    def __init__(self, history: History):
-        self.history = history
-        self.lines = copy.deepcopy(history.lines)
+    def __init__(self, history: History, lines: list[dict]):
+        self.history, self.lines = history, lines
         self.by_op = {(line["op"], line["is"]): line for line in self.lines if "op" in line}
 
     def result(self, read) -> dict:
@@ -357,10 +357,11 @@ def plant_all(history: History) -> None:
     """Every plant, each on a fresh copy of a history that holds."""
     good = {name: problems for name, problems in invariants.check(history).items() if problems}
     assert not good, f"the history itself breaks {good}"
-    count = 0
+    # Read anew for each plant, which is several times quicker than a deep copy.
+    count, packed = 0, pickle.dumps(history.lines)
     for name, plants in PLANTS.items():
         for plant in plants:
-            lines = Lines(history)
+            lines = Lines(history, pickle.loads(packed))
             plant(lines)
             problems = invariants.CHECKS[name](History(lines.lines))
             assert problems, f"{name} does not notice {plant.__name__}: {plant.__doc__}"

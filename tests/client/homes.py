@@ -66,8 +66,8 @@ def i5(history: History) -> list[str]:
             continue
         home, told = Home(history, read), f"home {read.op} of {read.viewer}"
         items = read.result["items"]
-        shown = [item["boost"]["id"] if item["boost"] else item["id"] for item in items]
-        broken += [f"{told} has {post} {count} times" for post, count in collections.Counter(shown).items() if count > 1]
+        shown = collections.Counter(item["boost"]["id"] if item["boost"] else item["id"] for item in items)
+        broken += [f"{told} has {post} {count} times" for post, count in shown.items() if count > 1]
         for item in items:
             post = item["boost"]["id"] if item["boost"] else item["id"]
             if post not in history.posts:

@@ -126,9 +126,6 @@ def stop_owner(way):
         shard = chance.choice(sorted(storm.posting.accounts))
         told = Stop(storm.posting, storm.posting.accounts[shard], way(storm)).run()
         storm.recorder.write("owner", way=way.__name__, **told)
-        if told["group"]:
-            storm.withheld.add(told["group"])
-        storm.stops.append(told)
         return (f"posting/{shard} of {told['old']}, which stood {told['stood']} s: {told['right']} answers of the present, "
                 f"{told['again']} to come again, {len(told['past'])} of the past")
     return run

@@ -37,7 +37,7 @@ def _present(history: History, read: Read) -> list[str]:
     """What a read lacks, or shows after its end."""
     broken = []
     shown = {item["id"] for item in read.items()}
-    for post in shown & set(history.posts):
+    for post in shown & history.posts.keys():
         if history.gone(post, read) == {True}:
             broken.append(f"{read.do} {read.op} shows {post}, whose delete was acknowledged")
     if read.do == "show" and read.result.get("absent"):
@@ -212,8 +212,10 @@ def _marks(history: History, read: Read, item: dict) -> list[str]:
 
 def _vanished(history: History) -> list[str]:
     """Posts that a session saw and then, asking the same again, did not, though nothing can have taken them away."""
-    broken, seen = [], collections.defaultdict(dict)
-    relations = history.of("follow", "unfollow", "block", "unblock")
+    broken, seen, relations = [], collections.defaultdict(dict), collections.defaultdict(list)
+    for one in history.of("follow", "unfollow", "block", "unblock"):
+        for account in {one.account, one.args["whom"]}:
+            relations[account].append(one)
     for read in history.reads:
         if read.do not in ("home", "posts", "show"):
             continue
@@ -222,7 +224,7 @@ def _vanished(history: History) -> list[str]:
         if "item" in read.result:
             shown.add(read.result["item"]["id"])
         floor = int(read.result.get("down_to", "0"))
-        moved = [one.end for one in relations if read.viewer in (one.account, one.args["whom"]) and one.begin < read.end]
+        moved = [one.end for one in relations[read.viewer] if one.begin < read.end]
         still = max(moved, default=0.0)
         for post, since in seen[place].items():
             if post in shown or int(post) < floor or since < still + 1.0:
@@ -230,7 +232,7 @@ def _vanished(history: History) -> list[str]:
             if any(one.begin < read.end for one in history.deletes[post]):
                 continue
             broken.append(f"{read.do} {read.op} of {read.session} lacks {post}, which it saw before")
-        seen[place] |= {post: read.begin for post in shown & set(history.posts) if post not in seen[place]}
+        seen[place] |= {post: read.begin for post in shown & history.posts.keys() if post not in seen[place]}
     return broken
 
 
@@ -344,16 +346,15 @@ def i12(history: History) -> list[str]:
 def _recount(history: History, post: str, read: Read) -> list[dict]:
     """Who likes it, who boosts it, what answers it, each with whether it stands."""
 
-    def standing(table: dict, done: str) -> dict:
-        states = {one: table[one, post] for one in history.accounts if (one, post) in table}
-        return {one: history.may(commands, {done}, read.begin, read.end, read.session) for one, commands in states.items()}
+    def standing(who: dict, done: str) -> dict:
+        return {one: history.may(commands, {done}, read.begin, read.end, read.session) for one, commands in who.items()}
 
     replies = {
         reply: {not gone for gone in history.gone(reply, read)}
-        for reply, publish in history.posts.items()
-        if publish.args.get("in_reply_to_id") == post and publish.args["visibility"] in OPEN
+        for reply in history.replies.get(post, ())
+        if history.posts[reply].args["visibility"] in OPEN
     }
-    return [standing(history.likes, "like"), standing(history.boosts, "boost"), replies]
+    return [standing(history.likers.get(post, {}), "like"), standing(history.boosters.get(post, {}), "boost"), replies]
 
 
 def _account_counts(history: History, read: Read, told: str) -> list[str]:
