@@ -19,7 +19,9 @@ from contract import compiled
 
 PUBLIC = 1
 # Seconds: a holder that hangs is taken for dead after 6, and then its shards are closed one by one.
-TAKEN_WITHIN, ANSWERED_WITHIN = 40.0, 45.0
+TAKEN_WITHIN, ANSWERED_WITHIN, SETTLED_WITHIN = 40.0, 45.0, 60.0
+# Answers that say to come again, and nothing else.
+AGAIN = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 # What was changed binds every later read within this time.
 BINDS = 1.0
 REFUSED = "p92_eventlog_refused_appends_total"
@@ -73,6 +75,22 @@ class Posting:
     def post(self, name: str, method: str, timeout: float = 30.0, **fields):
         request = getattr(self.posts, f"{method}Request")(**fields)
         return self.ask(name, "posting.v1.PostService", method, request, getattr(self.posts, f"{method}Response"), timeout)
+
+    def settle(self, name: str, commands: list[tuple[str, dict]], seconds: float) -> list:
+        """Has that replica do commands, all at once; whoever is told to come again does, with his key. Their answers."""
+        answers, ends = [None] * len(commands), time.monotonic() + seconds
+        while None in answers:
+            calls = {number: self.post(name, method, **fields)
+                     for number, (method, fields) in enumerate(commands) if answers[number] is None}
+            for number, call in calls.items():
+                try:
+                    answers[number] = call.result()
+                except grpc.RpcError as error:
+                    if error.code() not in AGAIN or time.monotonic() > ends:
+                        raise
+            if None in answers:
+                threading.Event().wait(0.2)
+        return answers
 
     def context(self, account: int, key: str = ""):
         if not key:
@@ -189,8 +207,7 @@ class Stop:
         """What happened; `past` is what was answered from the past."""
         posting, account = self.posting, self.account
         words = [posting.words(account, f"before {number}") for number in range(10)]
-        before = [posting.post(self.old, "PublishPost", **one) for one in words]
-        before = [call.result().post_id for call in before]
+        before = [told.post_id for told in posting.settle(self.old, [("PublishPost", one) for one in words], SETTLED_WITHIN)]
         refused = posting.refused(self.old)
         self.way.hold(self.old, self.shard)
         pid, open_words = posting.cluster.pid(self.old), posting.words(account, "open")
@@ -221,19 +238,17 @@ class Stop:
         """What the new owner does, when it is one: the receipts of edits and deletes, and what was published."""
         posting, account = self.posting, self.account
         until(f"a take-over by {self.new}", TAKEN_WITHIN, lambda: self._owns())
-        done = []
+        changes = []
         for number, post in enumerate(before):
-            if number < 5:
-                fields = {"context": posting.context(account), "post_id": post, "text": "anew", "language": "en"}
-                done.append(posting.post(self.new, "EditPost", **fields))
-            else:
-                done.append(posting.post(self.new, "DeletePost", context=posting.context(account), post_id=post))
+            fields = {"context": posting.context(account), "post_id": post}
+            edits = number < 5
+            changes.append(("EditPost", fields | {"text": "anew", "language": "en"}) if edits else ("DeletePost", fields))
         self.fresh_words = [posting.words(account, f"since {number}") for number in range(10)]
-        fresh = [posting.post(self.new, "PublishPost", **one) for one in self.fresh_words]
-        receipts = [list(call.result().receipt.positions) for call in done]
-        self.fresh = [call.result().post_id for call in fresh]
+        fresh = [("PublishPost", one) for one in self.fresh_words]
+        told = posting.settle(self.new, changes + fresh, SETTLED_WITHIN)
+        self.fresh = [one.post_id for one in told[len(changes):]]
         threading.Event().wait(BINDS)
-        return receipts
+        return [list(one.receipt.positions) for one in told[: len(changes)]]
 
     def _owns(self) -> bool:
         try:
@@ -275,7 +290,7 @@ class Stop:
                 code = grpc.StatusCode.DEADLINE_EXCEEDED
             except grpc.RpcError as error:
                 code = error.code()
-            if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+            if code in AGAIN:
                 self.again += 1
                 continue
             wrong = self._wrong(kind, wanted, code, None if code else answer)

@@ -123,7 +123,7 @@ class Storm:
         """Repeats a command whose answer was lost, at another replica, until it is done."""
         self.posting.write_everywhere(RECOVERS_WITHIN)
         name = next(one for one in self.cluster.all_of("posting") if self.cluster.runs(one))
-        self.posting.post(name, "PublishPost", **words).result()
+        self.posting.settle(name, [("PublishPost", words)], RECOVERS_WITHIN)
 
     def people(self) -> None:
         for one in self.stage.people:

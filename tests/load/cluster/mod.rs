@@ -25,7 +25,6 @@ mod store;
 
 use crate::report::Report;
 use crate::{Effort, writers};
-use anyhow::Context as _;
 use crowd::{Crowd, FOLLOWERS};
 use ground::Ground;
 use rows::{Run, Ways, median};
@@ -251,10 +250,6 @@ impl Bench {
 
     /// Eight replicas of timelines, and what crosses the bus.
     async fn messages(&mut self, report: &mut Report, crowd: &Crowd) -> anyhow::Result<()> {
-        // Whoever held more homes than it will hold begins anew: it would keep them, and deliver into them.
-        for name in self.ground.all_of("timelines") {
-            self.ground.one("stop", &name).await.context("a replica of timelines begins anew")?;
-        }
         report.begin("more replicas of timelines");
         self.ground.up(MANY_TIMELINES).await?;
         let publisher = homes::Publisher::new(&self.ground, crowd).await?;

@@ -174,12 +174,24 @@ impl Holder {
         let at = self.platform.clock.monotonic();
         let (identity, posting, held) =
             tokio::try_join!(heads.ask(Service::Identity), heads.ask(Service::Posting), self.held())?;
+        let mut lost = Vec::new();
         {
             let mut slots = self.slots.write();
-            slots.retain(|shard, _| held.contains(shard));
+            slots.retain(|shard, _| {
+                let kept = held.contains(shard);
+                if !kept {
+                    lost.push(*shard);
+                }
+                kept
+            });
             for shard in held {
                 slots.entry(shard).or_insert(at);
             }
+        }
+        if !lost.is_empty() {
+            // Whoever holds them now keeps these homes; here they would only cost.
+            let goes = |account| Id::new(account).is_some_and(|id| lost.contains(&id.shard()));
+            self.memory.drop_rings(goes);
         }
         let of = |service, heads: BTreeMap<Shard, Seq>| {
             heads.into_iter().map(move |(shard, seq)| Position { service, shard, seq })

@@ -50,6 +50,7 @@ async fn before_a_newer_event_memory_gives_its_slots_back_and_merges_answer() {
     world.follow(bob, alice).await;
     let post = world.post(alice, Like::default()).await;
     assert_eq!(world.home(bob).await, [post]);
+    assert_eq!(world.timelines.memory_sizes().rings, 1);
     let gone = posting::PostDeleted { post_id: post, author_id: alice, ..Default::default() };
     world.append_event(Service::Posting, Shard(0), NewEvent::of(&gone).version(99)).await;
     until_slots(&world, false).await;
@@ -58,6 +59,13 @@ async fn before_a_newer_event_memory_gives_its_slots_back_and_merges_answer() {
     assert_eq!(merged.len(), 1);
     let refused = world.page(bob, window, TimelineSource::Memory).await.unwrap_err();
     assert_eq!(refused.code(), tonic::Code::FailedPrecondition, "memory may not answer");
+    // Homes go with their slots, and nobody brings them back meanwhile.
+    let gone = async {
+        while world.timelines.memory_sizes().rings > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(LONG, gone).await.expect("the home is kept without its slot");
     // Nobody else takes them: they are taken up again, to look whether the event can be read by now.
     until_slots(&world, true).await;
     until_slots(&world, false).await;

@@ -405,6 +405,15 @@ impl Memory {
         self.at_user(viewer, |partition, local| partition.drop_ring(local));
     }
 
+    /// Takes away the rings of all users of whom this says so: somebody else holds their homes from now on.
+    pub fn drop_rings(&self, goes: impl Fn(u64) -> bool) {
+        for partition in &self.partitions {
+            let mut partition = partition.write();
+            let people = self.people.read();
+            partition.drop_rings(|person| goes(people.account(person)));
+        }
+    }
+
     /// Users with rings, accounts known, recent posts and boosts known, bytes of rings.
     #[must_use]
     pub fn sizes(&self) -> Sizes {
@@ -440,32 +449,4 @@ pub struct Sizes {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::entry::Reply;
-    use super::*;
-
-    #[test]
-    fn what_comes_into_a_ring_is_counted_and_what_was_before_is_not() {
-        let memory = Memory::new(Bounds { partitions: 3, rings: 100, ring_power: 4, recent: 100 });
-        let (author, mut id) = (1_000, 1 << 20);
-        for follower in 1..=9 {
-            let follows =
-                Change::Followed { follower, followed: author, boosts: true, languages: Vec::new() };
-            memory.apply(&follows);
-        }
-        for reader in 1..=5 {
-            let ticket = memory.begin_fill(reader, 0).unwrap();
-            memory.end_fill(reader, ticket, &[], true);
-        }
-        let mut post = |visibility, mentions| {
-            id += 1;
-            let facts =
-                Facts { author, visibility, reply: Reply::No, mentions, language: Language::default() };
-            memory.deliver(memory.apply(&Change::Posted { id, facts }).delivery.unwrap());
-            memory.delivered()
-        };
-        assert_eq!(post(Visibility::Public, Vec::new()), 5);
-        assert_eq!(post(Visibility::Public, Vec::new()), 10);
-        assert_eq!(post(Visibility::Direct, vec![2, 8]), 11, "of those named one has a ring");
-    }
-}
+mod tests;

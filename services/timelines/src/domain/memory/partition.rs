@@ -393,6 +393,15 @@ impl Partition {
         self.awaited.remove(&local.0);
     }
 
+    /// Takes away the rings of all users of whom this says so.
+    pub fn drop_rings(&mut self, goes: impl Fn(Person) -> bool) {
+        let owners: Vec<Local> =
+            self.owners.iter().copied().filter(|local| goes(self.person(*local))).collect();
+        for owner in owners {
+            self.drop_ring(owner);
+        }
+    }
+
     /// Finds a place for a ring, if need be that of a ring that was not read for long.
     fn place_ring(&mut self, ring: Ring, local: Local, minute: u16) -> u32 {
         if self.free.is_empty() && self.rings.len() >= self.rings_most {
