@@ -14,6 +14,7 @@ A history is JSON lines; every line has `is`, `mono` (seconds, monotonic) and `w
     fault    kind, seed                            something was broken on purpose
     ready    took                                  the server answers again
     quiet                                          no write is under way any more, all readers have caught up
+    rebuilt  views, rows                           every view was rebuilt beside the live one and is equal
     row      service, shard, head, first, last, group, events
                                                    a row of a log, as it stands in the store
 
@@ -113,6 +114,7 @@ class History:
         self.posts = {post: one for one in self.of("publish") for post in self.ids(one)}
         self.by_word = {word(one.args["status"]): one for one in self.of("publish", "edit")}
         self.order = sorted(self.posts, key=int)
+        self.perhaps = self._perhaps()
         self.deletes = self._by(lambda one: one.args["post"], "delete")
         self.edits = self._by(lambda one: one.args["post"], "edit")
         self.likes = self._by(lambda one: (one.account, one.args["post"]), "like", "unlike")
@@ -159,6 +161,12 @@ class History:
             if one.happened:
                 found[key(one)].append(one)
         return found
+
+    def _perhaps(self) -> set[str]:
+        """Ids under which posts were shown whose publishing was never answered: they may stand, and need not."""
+        shown = (item for read in self.reads for item in read.items() if item["id"] not in self.posts and not item["boost"])
+        wrote = ((item["id"], self.by_word.get(word(item["text"]))) for item in shown)
+        return {post for post, one in wrote if one and one.do == "publish" and one.state == "unknown"}
 
     @staticmethod
     def _of_posts(reactions: dict) -> dict:

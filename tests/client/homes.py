@@ -70,6 +70,8 @@ def i5(history: History) -> list[str]:
         broken += [f"{told} has {post} {count} times" for post, count in shown.items() if count > 1]
         for item in items:
             post = item["boost"]["id"] if item["boost"] else item["id"]
+            if post in history.perhaps:
+                continue
             if post not in history.posts:
                 broken.append(f"{told} has {post}, which nobody published")
             elif item["boost"] is None and home.place(post) == {False}:

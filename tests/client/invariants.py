@@ -128,7 +128,7 @@ def i6(history: History) -> list[str]:
     broken = []
     for read in history.reads:
         for item in read.items():
-            if item["re"] and item["re"] not in history.posts:
+            if item["re"] and item["re"] not in history.posts and item["re"] not in history.perhaps:
                 broken.append(f"{read.do} {read.op} shows {item['id']}, an answer to {item['re']}, which nobody published")
         # A post that is asked for and is not there is hidden from this reader, deleted, or it breaks I1; here it is the
         # answers that tell: a thread that shows one shows what it answers as well, unless that is hidden or deleted.

@@ -30,6 +30,8 @@ ENDS = {
     "account": ("GET", "/api/v1/accounts/{whom}"), "whoami": ("GET", "/api/v1/accounts/verify_credentials"),
     "relationships": ("GET", "/api/v1/accounts/relationships"),
 }
+# How often whoever reads all pages comes again if told so.
+PATIENCE = 20
 LISTS = {"home": 40, "posts": 40, "notifications": 80, "likers": 80, "boosters": 80}
 
 
@@ -170,9 +172,14 @@ class Session:
         limit = LISTS.get(do)
         if limit:
             fields.setdefault("limit", limit)
-        gathered, after = None, None
+        gathered, after, patience = None, None, PATIENCE if whole else 0
         while True:
             status, headers, raw = self._send(method, path, fields | ({"max_id": after} if after else {}), key)
+            if status == 503 and patience:
+                # One page of hundreds: the others need not be asked for again.
+                patience -= 1
+                time.sleep(0.5)
+                continue
             body = json.loads(raw or b"null")
             if status >= 300:
                 return status, {"absent": True} if status == 404 else {"error": str(body)[:300]}

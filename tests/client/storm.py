@@ -58,6 +58,11 @@ def schedule(seed: int, count: int, seconds: float) -> list[tuple[float, str, in
     return [(seconds * number / count, name, chance.randrange(1 << 32)) for number, name in enumerate(names)]
 
 
+def again(how: str, result: dict) -> bool:
+    """Whether a command is to be repeated. One of which nothing was changed, too: an attempt before it may have been done."""
+    return how == "unknown" and not result.get("absent") or "othing was changed" in str(result.get("error"))
+
+
 class Steadfast(Person):
     """Goes on whatever happens, and repeats what lost its answer until it is settled."""
 
@@ -69,7 +74,7 @@ class Steadfast(Person):
             args["status"] = key + args["status"]
         how, result, first = self.session.do(do, key, **args)
         self.repeated = how == "unknown"
-        while how == "unknown" and not result.get("absent") and not self.world.enough.wait(0.2):
+        while again(how, result) and not self.world.enough.wait(0.2):
             how, result, _ = self.session.do(do, key, first, **args)
         if how == "ok":
             Steadfast.acknowledged += 1
@@ -77,7 +82,7 @@ class Steadfast(Person):
             if self.repeated and do in ("publish", "boost"):
                 # Once more, which must be told the same.
                 self.session.do(do, key, first, **args)
-        elif how == "unknown" and not result.get("absent"):
+        elif again(how, result):
             self.pending.append((do, key, first, args))
         elif how == "fail" and result.get("error") == "refused":
             # Nobody listens at all.
@@ -219,6 +224,7 @@ def main() -> None:
             storm = Storm(folder, recorder, given)
             storm.run(plan)
             storm.stage.settle()
+            recorder.write("rebuilt", views=len(storm.stage.views), rows=storm.stage.rebuild_all())
         except BaseException:
             if storm and storm.node:
                 print(storm.node.last_words())
@@ -247,6 +253,8 @@ def judge(path: pathlib.Path, given: argparse.Namespace) -> None:
     print(f"order violations {len(found['I3']) + len(found['I8'])}; reads {share:.0%} of {len(invokes)} operations, judged "
           f"{len(history.reads)}; repeated at the end {sum(one['repeats'] for one in history.lines if one['is'] == 'settled')}; "
           f"rows of logs {len(history.rows)}; slowest recovery {slowest.get('took')} s after fault {slowest.get('number')}")
+    for one in (one for one in history.lines if one["is"] == "rebuilt"):
+        print(f"{one['views']} views rebuilt and equal to the live ones, {one['rows']} rows compared")
     past = owners(history)
     for problem in [*past[:10], *failed]:
         print(f"    {problem}")

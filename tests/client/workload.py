@@ -4,6 +4,7 @@ It drives a `Node` that others start, kill or hinder, and judges nothing. What i
 """
 
 import collections
+import concurrent.futures
 import json
 import pathlib
 import random
@@ -17,6 +18,8 @@ from record import WRITES, Recorder, Session
 
 SERVERS = {"localhost": 6, "second.localhost": 4}
 PASSWORD = "a long password"
+# How many read at the end at the same time.
+READERS = 8
 # Seconds in which a server that asks to be tried again must have settled a repeated command.
 SETTLES_WITHIN = 30.0
 # What somebody does next, and how often of a hundred.
@@ -362,25 +365,29 @@ class Stage:
         # From here on everything binds, so that what is read next is not open any more.
         threading.Event().wait(BINDS)
         self.recorder.write("quiet")
-        chance = random.Random(f"{self.seed}/last")
-        touched = sorted(self.world.touched)
-        for one in self.people:
-            one.do("home", all=True)
-            one.do("posts", whom=one.account, all=True)
-            one.do("notifications", all=True)
-            one.do("relationships", **{"id[]": [other for other in self.world.people if other != one.account]})
-            one.do("account", whom=one.account)
-            one.do("thread", post=self.thread)
-            for post in chance.sample(touched, min(len(touched), 12)):
-                one.do("show", post=post)
-                one.do("thread", post=post)
-                one.do("likers", post=post, all=True)
-                one.do("boosters", post=post, all=True)
+        # Some at a time: a home of thousands is hundreds of pages, each of which waits for the store.
+        with concurrent.futures.ThreadPoolExecutor(READERS) as readers:
+            list(readers.map(self._read_all, self.people))
         for server in SERVERS:
             reader = next(one for one in self.people if one.server == server)
             for _, handle in [one for one in self.world.handles if one[0] == server]:
                 reader.do("lookup", acct=handle)
         self._logs()
+
+    def _read_all(self, one: Session) -> None:
+        """Everything that one person can read."""
+        chance, touched = random.Random(f"{self.seed}/last/{one.name}"), sorted(self.world.touched)
+        one.do("home", all=True)
+        one.do("posts", whom=one.account, all=True)
+        one.do("notifications", all=True)
+        one.do("relationships", **{"id[]": [other for other in self.world.people if other != one.account]})
+        one.do("account", whom=one.account)
+        one.do("thread", post=self.thread)
+        for post in chance.sample(touched, min(len(touched), 12)):
+            one.do("show", post=post)
+            one.do("thread", post=post)
+            one.do("likers", post=post, all=True)
+            one.do("boosters", post=post, all=True)
 
     def _logs(self) -> None:
         for line in self.node.cli("events", "log").splitlines():

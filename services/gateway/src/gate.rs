@@ -103,8 +103,8 @@ pub struct Inner {
     /// Public URL of the default server. If its host is a loopback name, every loopback name leads there.
     pub home: String,
     pub limits: Limits,
-    pub hosts: Cache<String, Option<Arc<identity::Server>>>,
-    pub tokens: Cache<[u8; 32], Arc<Verified>>,
+    pub hosts: Cache<String, Answered<Option<Arc<identity::Server>>>>,
+    pub tokens: Cache<[u8; 32], Answered<Arc<Verified>>>,
     pub usage: Cache<u64, Usage>,
     /// Members that posted within thirty days.
     pub active: Cache<u64, u64>,
@@ -116,6 +116,29 @@ pub struct Inner {
     /// Statuses that are written already, without what the viewer did with them.
     pub fragments: Fragments,
     written: Cache<u64, Arc<Written>>,
+}
+
+/// How long an answer that restricts may be believed.
+const BELIEVED: Duration = Duration::from_secs(1);
+
+/// An answer, and when its question was asked: what was changed since binds a second after that, however long the answer
+/// was on its way.
+#[derive(Clone, Debug)]
+pub struct Answered<T> {
+    asked: Instant,
+    told: T,
+}
+
+impl<T: Clone> Answered<T> {
+    /// The answer to a question that was asked then.
+    pub const fn new(asked: Instant, told: T) -> Self {
+        Self { asked, told }
+    }
+
+    /// The answer, while it may be believed.
+    pub fn believed(&self) -> Option<T> {
+        (self.asked.elapsed() < BELIEVED).then(|| self.told.clone())
+    }
 }
 
 /// What an account wrote through this process: where it stands in the logs, and when the last of it was answered.
@@ -148,7 +171,7 @@ impl Gate {
     /// The same, at this home, with open streams that end when the process stops.
     #[must_use]
     pub fn ending_with(deps: Deps, config: Config, home: String, stopping: CancellationToken) -> Self {
-        let second = Duration::from(config.cache).min(Duration::from_secs(1));
+        let second = Duration::from(config.cache).min(BELIEVED);
         let brief = |most: u64| Cache::builder().max_capacity(most).time_to_live(second);
         let limits = Limits::new(&config.rates);
         Self(Arc::new(Inner {
@@ -251,4 +274,16 @@ pub fn ask<T>(answer: Result<tonic::Response<T>, tonic::Status>) -> Result<T, Pr
 /// The part of an answer that must be there.
 pub fn there<T>(part: Option<T>) -> Result<T, Problem> {
     part.ok_or_else(|| p92_kernel::Failure::internal("an answer lacks its main part").into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_believed_for_a_second_from_its_question_on() {
+        let asked = |ago| Instant::now().checked_sub(Duration::from_millis(ago)).unwrap();
+        assert_eq!(Answered::new(asked(0), 7).believed(), Some(7));
+        assert_eq!(Answered::new(asked(1_000), 7).believed(), None, "however late it came");
+    }
 }

@@ -3,7 +3,7 @@
 //! Handlers ask with the scope of their route, fine (`write:statuses`); coarse scopes (`write`, `follow`) cover it.
 
 use crate::error::Problem;
-use crate::gate::{Gate, ask, there};
+use crate::gate::{Answered, Gate, ask, there};
 use axum::extract::FromRequestParts;
 use http::StatusCode;
 use http::request::Parts;
@@ -11,6 +11,7 @@ use p92_proto::event::v1::ReadOptions;
 use p92_proto::identity::v1::{AccountFacts, AccountState, Server, Token, VerifyTokenRequest};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// A token that was found good within the last second.
 #[derive(Clone, Debug)]
@@ -42,9 +43,10 @@ impl Gate {
     /// What a secret stands for at a server.
     pub async fn verify(&self, server_id: u64, secret: &str) -> Result<Arc<Verified>, Problem> {
         let key = Self::secret_key(server_id, secret);
-        if let Some(known) = self.tokens.get(&key).await {
+        if let Some(known) = self.tokens.get(&key).await.and_then(|known| known.believed()) {
             return Ok(known);
         }
+        let asked = Instant::now();
         let request = VerifyTokenRequest { server_id, secret: secret.to_owned() };
         let answer = ask(self.deps.tokens.clone().verify_token(request).await).map_err(|problem| {
             match problem.status {
@@ -59,7 +61,7 @@ impl Gate {
             return Err(Problem::unauthenticated());
         }
         let verified = Arc::new(Verified { token, account: answer.account, secret: secret.to_owned() });
-        self.tokens.insert(key, Arc::clone(&verified)).await;
+        self.tokens.insert(key, Answered::new(asked, Arc::clone(&verified))).await;
         Ok(verified)
     }
 

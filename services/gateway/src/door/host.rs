@@ -1,13 +1,14 @@
 //! Which server a request is for: its Host says so. An unknown one is refused with 421.
 
 use crate::error::Problem;
-use crate::gate::{Gate, ask};
+use crate::gate::{Answered, Gate, ask};
 use http::{HeaderMap, StatusCode, Uri, header};
 use p92_proto::event::v1::ReadOptions;
 use p92_proto::identity::v1::get_server_request::Server as Which;
 use p92_proto::identity::v1::{GetServerRequest, Server, ServerState};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// The host that a request names, lower case, with its port.
 pub fn of_request(headers: &HeaderMap, uri: &Uri) -> Result<String, Problem> {
@@ -55,11 +56,12 @@ pub fn of_url(public_url: &str) -> &str {
 impl Gate {
     /// The server that a host names.
     pub async fn server_at(&self, host: &str) -> Result<Arc<Server>, Problem> {
-        let found = match self.hosts.get(host).await {
+        let found = match self.hosts.get(host).await.and_then(|known| known.believed()) {
             Some(found) => found,
             None => {
+                let asked = Instant::now();
                 let found = self.find_server(host).await?;
-                self.hosts.insert(host.to_owned(), found.clone()).await;
+                self.hosts.insert(host.to_owned(), Answered::new(asked, found.clone())).await;
                 found
             }
         };

@@ -63,6 +63,10 @@ async fn bad_sign_ups_leave_nothing() {
         (with(|r| r.reason = "x".repeat(2_001)), "REASON_TOO_LONG"),
         (with(|r| r.context = Some(by(7, 0))), "NOT_FOUND"),
         (with(|r| r.context.as_mut().unwrap().idempotency_key = "x".repeat(256)), "IDEMPOTENCY_KEY_TOO_LONG"),
+        (
+            with(|r| r.context.as_mut().unwrap().idempotency_key = "\0".repeat(255)),
+            "IDEMPOTENCY_KEY_UNPRINTABLE",
+        ),
     ] {
         assert_eq!(reason(world.accounts.sign_up(request).await), expected);
     }

@@ -49,6 +49,13 @@ pub(super) async fn open(
 /// The last steps: slots first, since groups under way are published; then the bus, then the store.
 pub(super) fn end(base: &Base, platform: Arc<Platform>, bus: OpenBus, store: OpenStore) {
     base.joined.store(true, Ordering::Release);
+    let (tasks, stop) = (platform.tasks.clone(), base.shutdown.stopping());
+    base.shutdown.spawn("the tasks of the event log", async move {
+        tokio::select! {
+            () = tasks.broken() => Err("one has panicked, and its shard would be served by nobody"),
+            () = stop.cancelled() => Ok(()),
+        }
+    });
     base.shutdown.finally("hand slots over, finish groups", async move {
         platform.stop().await;
         Ok(())

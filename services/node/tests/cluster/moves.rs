@@ -216,3 +216,66 @@ async fn a_watch_goes_on_through_a_move_without_gap_or_double() {
         "no gap, no double"
     );
 }
+
+/// The next posts of a watch, so many, and the cursor behind the last.
+async fn next_posts(
+    stream: &mut tonic::Streaming<timelines::WatchHomeResponse>,
+    count: usize,
+) -> (Vec<u64>, prost::bytes::Bytes) {
+    let (mut posts, mut cursor) = (Vec::new(), prost::bytes::Bytes::new());
+    while posts.len() < count {
+        let message = within(stream.message()).await.unwrap().unwrap();
+        cursor = message.cursor;
+        if let Some(Change::Entry(entry)) = message.change {
+            posts.push(entry.post_id);
+        }
+    }
+    (posts, cursor)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_misses_nothing_of_a_time_in_which_nobody_held_its_home() {
+    let mut all = Installation::new().await;
+    let identity = all.start(Role::Identity).await;
+    all.found_at(&[&identity]);
+    let posting = all.start(Role::Posting).await;
+    all.found_at(&[&posting]);
+    within(identity.runtime.ready()).await;
+    within(posting.runtime.ready()).await;
+    all.make_server(&identity).await;
+    let one = all.start(Role::Timelines).await;
+    within(one.runtime.ready()).await;
+    let alice = all.account(&identity, "alice").await;
+    let stranger = all.account(&identity, "stranger").await;
+    let viewer = all.account(&identity, "viewer").await;
+    let followed = all.follow(&identity, viewer, alice).await;
+    all.note(one.transport(), viewer, &followed).await;
+    let opened = async |at: &Replica, cursor: &prost::bytes::Bytes| loop {
+        if let Ok(stream) = watch(&all, at, viewer, cursor).await {
+            return stream;
+        }
+    };
+    let mut stream = within(opened(&one, &prost::bytes::Bytes::new())).await;
+    // The first word says that everything from now on will come.
+    within(stream.message()).await.unwrap().unwrap();
+    let before = all.publish(posting.transport(), alice, "before").await.unwrap().0;
+    let (seen, cursor) = next_posts(&mut stream, 1).await;
+    assert_eq!(seen, [before]);
+    one.kill();
+    let mut meanwhile = Vec::new();
+    for n in 0..5 {
+        all.publish(posting.transport(), stranger, "of no matter").await.unwrap();
+        meanwhile.push(all.publish(posting.transport(), alice, &format!("meanwhile {n}")).await.unwrap().0);
+    }
+    let other = all.start(Role::Timelines).await;
+    let mut stream = within(opened(&other, &cursor)).await;
+    // Each message says how far everything was sent: whoever breaks off here goes on behind it.
+    let (seen, cursor) = next_posts(&mut stream, 2).await;
+    assert_eq!(seen, meanwhile[..2]);
+    drop(stream);
+    let mut stream = within(opened(&other, &cursor)).await;
+    let (seen, _) = next_posts(&mut stream, 3).await;
+    assert_eq!(seen, meanwhile[2..]);
+    let after = all.publish(posting.transport(), alice, "after").await.unwrap().0;
+    assert_eq!(next_posts(&mut stream, 1).await.0, [after]);
+}

@@ -42,6 +42,14 @@ impl CommandMeta {
                 format!("An idempotency key has at most {KEY_BYTES} bytes."),
             ));
         }
+        // Nobody means them, and a key of NULs alone would be twice as long as a row of the store may be named.
+        if context.idempotency_key.contains(|c: char| c.is_control()) {
+            return Err(Failure::invalid(
+                "context.idempotency_key",
+                "IDEMPOTENCY_KEY_UNPRINTABLE",
+                "An idempotency key has no control characters.",
+            ));
+        }
         let after = context.after.iter().map(position_from_wire).collect::<Option<Vec<_>>>();
         let after = after.ok_or_else(|| {
             Failure::invalid("context.after", "BAD_POSITION", "A position names a log that cannot be.")
@@ -87,6 +95,30 @@ impl From<Receipt> for v1::CommandReceipt {
         Self {
             positions: receipt.positions.into_iter().map(position_to_wire).collect(),
             repeated: receipt.repeated,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keyed(key: &str) -> Result<CommandMeta, Failure> {
+        let context = v1::CommandContext { idempotency_key: key.to_owned(), ..Default::default() };
+        CommandMeta::of(Some(&context), "Publish", &v1::Position::default())
+    }
+
+    #[test]
+    fn keys_are_words_of_some_length() {
+        for key in ["", "4f1c", &"k".repeat(KEY_BYTES), "Schlüssel 7"] {
+            assert_eq!(keyed(key).unwrap().key, key);
+        }
+        for (key, reason) in [
+            ("k".repeat(KEY_BYTES + 1), "IDEMPOTENCY_KEY_TOO_LONG"),
+            ("\0".repeat(KEY_BYTES), "IDEMPOTENCY_KEY_UNPRINTABLE"),
+            ("a\nb".to_owned(), "IDEMPOTENCY_KEY_UNPRINTABLE"),
+        ] {
+            assert_eq!(keyed(&key).unwrap_err().reason, reason, "{key:?}");
         }
     }
 }

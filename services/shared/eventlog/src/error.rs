@@ -21,8 +21,8 @@ pub enum ProjectionError {
     /// Counts as a try.
     #[error(transparent)]
     Poison(#[from] Poison),
-    /// A row of the view does not decode.
-    #[error("a row of {table} cannot be read: {problem}")]
+    /// A row of the view does not decode, or is none that the store takes.
+    #[error("a row of {table}: {problem}")]
     Row { table: &'static str, problem: String },
     /// Waits.
     #[error(transparent)]

@@ -6,6 +6,7 @@
 
 use crate::partition::every_row;
 use crate::progress::{Mark, Progress};
+use crate::tasks::Tasks;
 use crate::{Bus, tables};
 use p92_kernel::{Clock, Seq, Service, Shard};
 use p92_storage::{Engine, KeyReader, LogKey, RowKey, StoreError};
@@ -14,7 +15,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 /// How often heads are asked for.
 pub const ASK_EVERY: Duration = Duration::from_secs(1);
@@ -43,7 +43,7 @@ impl Heads {
         clock: Arc<dyn Clock>,
         progress: Arc<Progress>,
         bus: Arc<dyn Bus>,
-        tasks: &TaskTracker,
+        tasks: &Tasks,
         stopping: &CancellationToken,
     ) -> Arc<Self> {
         let heads = Arc::new(Self { engine, clock, progress, bus, followed: Mutex::default() });

@@ -310,7 +310,7 @@ impl Lease {
             let table = readable(view.table(), &self.shared.view_states);
             let mut written = Rows::new(table, event.position.seq, layers);
             view.project(event, &mut written).await?;
-            out.absorb(written.written());
+            out.absorb(written.written()?);
         }
         Ok(out)
     }

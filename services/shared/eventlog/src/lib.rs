@@ -55,6 +55,7 @@ pub mod runtime;
 pub mod settle;
 pub mod stream;
 pub mod tables;
+pub mod tasks;
 pub mod view;
 pub mod worker;
 

@@ -4,12 +4,12 @@ use crate::heads::Heads;
 use crate::metrics::Metrics;
 use crate::pointers::ViewStates;
 use crate::progress::Progress;
+use crate::tasks::Tasks;
 use crate::view::ViewSet;
 use crate::{Bus, Keyring, Membership};
 use p92_kernel::{Clock, Random, Service, ShardCount};
 use p92_storage::Engine;
 use std::sync::Arc;
-use tokio_util::task::TaskTracker;
 
 /// One per process.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub struct Platform {
     pub progress: Arc<Progress>,
     pub heads: Arc<Heads>,
     /// Every task of the log, so that a stop can wait for them.
-    pub tasks: TaskTracker,
+    pub tasks: Tasks,
     /// Set when the process stops.
     pub stopping: tokio_util::sync::CancellationToken,
 }
@@ -54,7 +54,7 @@ impl Platform {
         let member = hex::encode(p92_kernel::clock::random_bytes::<8>(&*random));
         let progress = Arc::new(Progress::default());
         let stopping = tokio_util::sync::CancellationToken::new();
-        let tasks = TaskTracker::new();
+        let tasks = Tasks::default();
         let membership = Membership::start_at(
             address,
             Arc::clone(&engine),
@@ -91,8 +91,7 @@ impl Platform {
     /// Stops every task of the log: slots are given back, groups under way are finished.
     pub async fn stop(&self) {
         self.stopping.cancel();
-        self.tasks.close();
-        self.tasks.wait().await;
+        self.tasks.end().await;
         self.membership.leave().await;
     }
 }

@@ -398,7 +398,7 @@ impl Round {
                 let table = readable(view.table(), &self.shared.view_states);
                 let mut written = Rows::new(table, event.position.seq, layers);
                 view.project(event, &mut written).await.map_err(projection_failure)?;
-                rows.absorb(written.written());
+                rows.absorb(written.written().map_err(projection_failure)?);
             }
         }
         Ok(rows)

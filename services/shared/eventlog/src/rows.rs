@@ -6,7 +6,7 @@ use crate::pointers::ViewStates;
 use bytes::Bytes;
 use p92_kernel::Seq;
 use p92_storage::{
-    Direction, Engine, LogKey, ProjectedWrite, Range, RowKey, Scan, StoreError, Table, TableRef,
+    Direction, Engine, LogKey, ProjectedWrite, Range, RowKey, Scan, StoreError, Table, TableRef, check_length,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -138,13 +138,15 @@ pub struct Rows<'a> {
     /// Rows that an earlier owner wrote from this event or a later one, before it could move `applied`. What this
     /// event would make of them is in them already; counting it again would be wrong.
     ahead: BTreeSet<Place>,
+    /// The first row that no engine would take.
+    refused: Option<ProjectionError>,
 }
 
 impl<'a> Rows<'a> {
     /// The table `table` as `layers` show it, for the event at `at`.
     #[must_use]
     pub fn new(table: TableRef, at: Seq, layers: Layers<'a>) -> Self {
-        Self { table, at, layers, out: Overlay::default(), ahead: BTreeSet::new() }
+        Self { table, at, layers, out: Overlay::default(), ahead: BTreeSet::new(), refused: None }
     }
 
     /// The row there, as the events before this one, and what this one wrote already, left it.
@@ -223,6 +225,12 @@ impl<'a> Rows<'a> {
     }
 
     fn lay(&mut self, partition: Bytes, clustering: Bytes, value: Option<Bytes>) {
+        let fits = check_length(self.table, &partition).and_then(|()| check_length(self.table, &clustering));
+        if let Err(error) = fits {
+            let problem = error.to_string();
+            self.refused.get_or_insert(ProjectionError::Row { table: self.table.table.name, problem });
+            return;
+        }
         let place = self.place(&partition, &clustering);
         if self.ahead.contains(&place) {
             return;
@@ -234,10 +242,12 @@ impl<'a> Rows<'a> {
         Place { table: self.table.table.name, partition: partition.clone(), clustering: clustering.clone() }
     }
 
-    /// What was written.
-    #[must_use]
-    pub fn written(self) -> Overlay {
-        self.out
+    /// What was written. Fails if the store would refuse a row of it: appended, that would stand in the way for ever.
+    pub fn written(self) -> Result<Overlay, ProjectionError> {
+        match self.refused {
+            Some(error) => Err(error),
+            None => Ok(self.out),
+        }
     }
 }
 

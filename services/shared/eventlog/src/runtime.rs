@@ -323,7 +323,8 @@ impl Runtime {
 /// The leased readers that this process runs, by shard.
 struct Running {
     leases: Vec<(Service, Arc<str>, Work)>,
-    by_shard: BTreeMap<Shard, CancellationToken>,
+    /// Under which epoch each was started: under another one they find out anew which tables to write.
+    by_shard: BTreeMap<Shard, (u64, CancellationToken)>,
 }
 
 impl Running {
@@ -332,13 +333,15 @@ impl Running {
         for (shard, worker) in &runtime.workers {
             let epoch = slots.get(&(runtime.shared.service, *shard)).copied();
             worker.slot(epoch);
-            if epoch.is_none() {
-                if let Some(stop) = self.by_shard.remove(shard) {
-                    stop.cancel();
-                }
-            } else if !self.by_shard.contains_key(shard) {
+            if self.by_shard.get(shard).map(|(started, _)| *started) == epoch {
+                continue;
+            }
+            if let Some((_, stop)) = self.by_shard.remove(shard) {
+                stop.cancel();
+            }
+            if let Some(epoch) = epoch {
                 let stop = self.start(runtime, *shard);
-                self.by_shard.insert(*shard, stop);
+                self.by_shard.insert(*shard, (epoch, stop));
             }
         }
     }

@@ -10,7 +10,7 @@ use crate::rebuild::{self, Join};
 use crate::round::Command;
 use crate::{CommandMeta, Receipt, failpoint, membership};
 use p92_kernel::{Failure, Seq};
-use p92_storage::LogKey;
+use p92_storage::{LogKey, StoreError};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -108,6 +108,9 @@ impl Worker {
         answered.await.unwrap_or_else(|_| Err(outcome_unknown()))
     }
 }
+
+/// How often taking over fails by what stands in the log until the slot is given back.
+const DAMAGED_MOST: u32 = 4;
 
 /// The second stage, while a shard is owned.
 struct Stage {
@@ -257,7 +260,7 @@ impl Run {
 
     /// Takes over, however often the store must be asked. False if the slot is no longer ours.
     async fn take_over(&mut self, epoch: u64) -> bool {
-        let mut pause = Duration::from_millis(20);
+        let (mut pause, mut damaged) = (Duration::from_millis(20), 0);
         let member = self.shared.platform.member.clone();
         loop {
             if *self.held.borrow() != Some(epoch) {
@@ -272,7 +275,15 @@ impl Run {
             };
             match taken {
                 Ok(()) => return true,
+                // An owner before, who still writes, may be the reason once or twice.
+                Err(error @ StoreError::Damaged(_)) if damaged >= DAMAGED_MOST => {
+                    self.shared.metrics.waiting(self.log);
+                    tracing::error!(service = %self.log.service, shard = %self.log.shard, %error,
+                        "this build cannot take the shard over; whoever can may have it");
+                    self.give_back().await;
+                }
                 Err(error) => {
+                    damaged += u32::from(matches!(error, StoreError::Damaged(_)));
                     self.shared.metrics.waiting(self.log);
                     tracing::warn!(service = %self.log.service, shard = %self.log.shard, %error,
                         "taking over waits for the store");
@@ -280,6 +291,15 @@ impl Run {
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(Duration::from_secs(2));
+        }
+    }
+
+    /// Gives the slot back: what stands in its log may be newer than this build. If nobody else takes it, it comes again.
+    async fn give_back(&self) {
+        let membership = &self.shared.platform.membership;
+        if let Err(error) = membership.give_back(self.log.service, &[self.log.shard]).await {
+            tracing::warn!(service = %self.log.service, shard = %self.log.shard, %error,
+                "a slot could not be given back yet");
         }
     }
 

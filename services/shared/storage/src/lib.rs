@@ -26,4 +26,5 @@ pub use engine::{
 };
 pub use error::{Outcome, StoreError};
 pub use key::{Key, KeyReader, Malformed};
+pub use limits::check_length;
 pub use table::{Class, Side, Table, TableRef};

@@ -18,7 +18,7 @@ pub fn page_rows(wanted: usize) -> usize {
     wanted.clamp(1, PAGE_ROWS)
 }
 
-/// Refuses a partition or clustering key that is too long.
+/// Refuses a partition or clustering key that is too long: every engine does, so whoever decides looks before.
 pub fn check_length(table: TableRef, key: &[u8]) -> Result<(), StoreError> {
     if key.len() > KEY_BYTES {
         return Err(StoreError::Damaged(format!(

@@ -381,8 +381,10 @@ impl Holder {
         let outbox = self.merges.clients().outboxes(&question, &[patch.followed], &window).await;
         match outbox {
             Ok(mut candidates) => {
+                let whole = candidates.len() < self.memory.ring_size();
+                let last = candidates.last().map(|candidate| candidate.key).filter(|_| !whole);
                 candidates.retain(|candidate| crate::domain::merge::concerns(patch.viewer, candidate));
-                self.memory.end_patch(&patch, &candidates);
+                self.memory.end_patch(&patch, &candidates, last);
             }
             Err(failure) => {
                 tracing::warn!(%failure, "the past of somebody newly followed is not here; the ring goes");

@@ -9,6 +9,7 @@ pub mod merges;
 pub mod notifications;
 pub mod public;
 pub mod watch;
+pub mod watch_public;
 
 use crate::config::Config;
 use crate::domain::marker::{List, Markers};

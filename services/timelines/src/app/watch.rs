@@ -7,7 +7,6 @@ use super::App;
 use super::clients::Question;
 use super::holder::{Otherwise, heard_of, told_of};
 use super::live::{Signal, What};
-use super::public::Origin;
 use crate::consumer;
 use crate::domain::entry::Key;
 use crate::domain::memory::Change;
@@ -30,7 +29,7 @@ use std::time::Duration;
 use tokio::sync::{broadcast, mpsc, watch};
 
 /// After this long without anything a sign of life is sent, and the viewer's own standing is looked at.
-const SILENCE: Duration = Duration::from_secs(3);
+pub(super) const SILENCE: Duration = Duration::from_secs(3);
 /// How long memory may be in doubt before the stream ends.
 const DOUBT: Duration = Duration::from_secs(4);
 /// Events that a cursor may lie behind; farther back the stream begins with a page instead.
@@ -48,6 +47,8 @@ pub struct HomeWatch {
     holders: watch::Receiver<BTreeMap<(Service, Shard), MemberHolder>>,
     /// Everything up to these ends was sent.
     ends: BTreeMap<LogKey, Seq>,
+    /// The ends of the cursor by which the stream goes on; none if it begins.
+    begun_at: BTreeMap<LogKey, Seq>,
     /// Sent beyond the ends, in order.
     sent: VecDeque<u64>,
     /// Posts that were sent lately: of these edits and ends are told.
@@ -103,6 +104,7 @@ impl App {
             heard,
             holders: self.runtime.platform().membership.holders(),
             ends: self.holder.marks.ends(),
+            begun_at: BTreeMap::new(),
             sent: VecDeque::new(),
             shown: HashSet::new(),
             replayed: BTreeMap::new(),
@@ -134,7 +136,12 @@ impl HomeWatch {
             })?;
             self.replay(&cursor, &begun).await?;
         }
+        // What the client had already may still be on its way to this process.
         self.replayed = begun;
+        for (log, from) in &self.begun_at {
+            let replayed = self.replayed.entry(*log).or_default();
+            *replayed = (*replayed).max(*from);
+        }
         self.first.push_back(self.message(Sent::StillHere(proto::StillHere {})));
         Ok(())
     }
@@ -179,6 +186,9 @@ impl HomeWatch {
         };
         let starts =
             [of(Service::Identity, &cursor.identity), of(Service::Posting, &cursor.posting)].concat();
+        // All of them before the first message, whose cursor must not say that the other logs were sent too.
+        self.ends = starts.iter().copied().collect();
+        self.begun_at = self.ends.clone();
         for (log, from) in starts {
             let upto = upto.get(&log).copied().unwrap_or_default();
             if from >= upto {
@@ -218,14 +228,17 @@ impl HomeWatch {
             _ => consumer::changes_of_accounts(event),
         };
         let change = change.map_err(Failure::internal)?;
-        let mut signals: Vec<What> = match &change {
-            Some(Change::Posted { id, .. }) => vec![What::Came(Key::post(*id))],
-            Some(Change::Boosted { id, .. }) => vec![What::Came(Key::boost(*id))],
-            _ => Vec::new(),
+        let viewer = self.options.viewer_id;
+        // What the fan-out would have brought: what others wrote has no place here.
+        let came = match &change {
+            Some(Change::Posted { id, facts }) => Some((Key::post(*id), facts.author)),
+            Some(Change::Boosted { id, booster, .. }) => Some((Key::boost(*id), *booster)),
+            _ => None,
         };
+        let came = came.filter(|(_, by)| *by == viewer || self.app.holder.memory.follows(viewer, *by));
+        let mut signals: Vec<What> = came.into_iter().map(|(key, _)| What::Came(key)).collect();
         let told = told_of(event).map_err(Failure::internal)?;
-        signals
-            .extend(told.into_iter().filter(|(to, _)| *to == self.options.viewer_id).map(|(_, what)| what));
+        signals.extend(told.into_iter().filter(|(to, _)| *to == viewer).map(|(_, what)| what));
         signals.extend(heard_of(event, change.as_ref()).map_err(Failure::internal)?);
         Ok(signals)
     }
@@ -269,8 +282,12 @@ impl HomeWatch {
 
     /// If nothing waits to be sent, everything applied by now was sent.
     fn note_ends(&mut self) {
-        let ends = self.app.holder.marks.ends();
+        let mut ends = self.app.holder.marks.ends();
         if self.came.is_empty() && self.heard.is_empty() {
+            for (log, from) in &self.begun_at {
+                let end = ends.entry(*log).or_default();
+                *end = (*end).max(*from);
+            }
             self.ends = ends;
             self.sent.clear();
         }
@@ -351,9 +368,21 @@ impl HomeWatch {
                 Watched::Shown(entry) => return Ok(Some(entry_to_wire(&entry))),
                 Watched::Hidden => return Ok(None),
                 Watched::Lacks(post) => self.app.learn_boosts(viewer, &[post]).await?,
+                Watched::Forgotten => return self.merged(key).await,
             }
         }
         Ok(None)
+    }
+
+    /// The same out of the views of others: of what was written before this process began memory knows nothing.
+    async fn merged(&self, key: Key) -> Result<Option<proto::TimelineEntry>, Failure> {
+        let alone = Window {
+            below: key.id().saturating_add(1),
+            above: key.id().saturating_sub(1),
+            ..Window::newest(1)
+        };
+        let (page, _) = self.app.list_home(&self.options, alone, proto::TimelineSource::Merge).await?;
+        Ok(page.first().map(entry_to_wire))
     }
 
     async fn notification(&self, note: &proto::Notification) -> Result<Option<proto::Notification>, Failure> {
@@ -374,107 +403,4 @@ impl HomeWatch {
 /// A part of what was before: whoever breaks off in it begins again with the ids that he knows.
 const fn without_cursor(change: Sent) -> proto::WatchHomeResponse {
     proto::WatchHomeResponse { cursor: bytes::Bytes::new(), change: Some(change) }
-}
-
-/// One open watch on a public or tag timeline.
-#[derive(Debug)]
-pub struct PublicWatch {
-    app: Arc<App>,
-    options: ReadOptions,
-    origin: Origin,
-    tag: String,
-    heard: broadcast::Receiver<Signal>,
-    opened: bool,
-    shown: HashSet<u64>,
-}
-
-impl App {
-    /// Opens a watch on a public or tag timeline.
-    pub fn watch_public(self: &Arc<Self>, options: ReadOptions, origin: Origin, tag: String) -> PublicWatch {
-        self.metrics.watch("public");
-        let heard = self.holder.live.watch_all();
-        PublicWatch {
-            app: Arc::clone(self),
-            options,
-            origin,
-            tag,
-            heard,
-            opened: false,
-            shown: HashSet::new(),
-        }
-    }
-}
-
-impl PublicWatch {
-    /// The next message.
-    pub async fn next(&mut self) -> Option<Result<proto::WatchPublicResponse, Failure>> {
-        use proto::watch_public_response::Change;
-        let message = |change| Some(Ok(proto::WatchPublicResponse { change: Some(change) }));
-        if !self.opened {
-            self.opened = true;
-            return message(Change::StillHere(proto::StillHere {}));
-        }
-        let stopping = self.app.runtime.platform().stopping.clone();
-        loop {
-            let heard = tokio::select! {
-                () = stopping.cancelled() => return Some(Err(error::watch_again())),
-                heard = self.heard.recv() => heard,
-                () = tokio::time::sleep(SILENCE) => return message(Change::StillHere(proto::StillHere {})),
-            };
-            let Ok(signal) = heard else { return Some(Err(error::watch_again())) };
-            match self.heed(&signal.what).await {
-                Ok(Some(change)) => return message(change),
-                Ok(None) => {}
-                Err(failure) => return Some(Err(failure)),
-            }
-        }
-    }
-
-    async fn heed(&mut self, what: &What) -> Result<Option<proto::watch_public_response::Change>, Failure> {
-        use proto::watch_public_response::Change;
-        const SHOWN: usize = 1_000;
-        Ok(match *what {
-            What::Public { post, author, server, to_others, tagged } => {
-                if !self.is_shown(post, author, server, to_others, tagged).await? {
-                    return Ok(None);
-                }
-                if self.shown.len() >= SHOWN {
-                    self.shown.clear();
-                }
-                self.shown.insert(post);
-                Some(Change::Entry(proto::TimelineEntry {
-                    id: post,
-                    post_id: post,
-                    author_id: author,
-                    ..proto::TimelineEntry::default()
-                }))
-            }
-            What::Edited { post, .. } if self.shown.contains(&post) => Some(Change::EditedPostId(post)),
-            What::Gone { post, boost: 0, .. } if self.shown.contains(&post) => {
-                Some(Change::DeletedPostId(post))
-            }
-            _ => None,
-        })
-    }
-
-    async fn is_shown(
-        &self,
-        post: u64,
-        author: u64,
-        home: u64,
-        to_others: bool,
-        tagged: bool,
-    ) -> Result<bool, Failure> {
-        let question = App::question(&ReadOptions { at_least: Vec::new(), ..self.options.clone() });
-        // Posts have no media yet, so a stream of media stays silent.
-        if self.origin.only_media || !self.origin.wants(home, self.options.server_id) {
-            return Ok(false);
-        }
-        if self.tag.is_empty() {
-            return Ok(!to_others && self.app.may_show(&question, author).await?);
-        }
-        Ok(tagged
-            && self.app.may_show(&question, author).await?
-            && self.app.is_tagged(&question, post, &self.tag).await?)
-    }
 }

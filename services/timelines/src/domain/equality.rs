@@ -163,7 +163,7 @@ fn step() -> impl Strategy<Value = Step> {
 /// What is under way to memory: fills and patches that were read from the world at some earlier moment.
 enum Coming {
     Fill(u64, Ticket, Vec<Candidate>, bool),
-    Patch(Patch, Vec<Candidate>),
+    Patch(Patch, Vec<Candidate>, Option<Key>),
 }
 
 struct Run {
@@ -187,7 +187,8 @@ impl Run {
                 Window { above: patch.floor.saturating_sub(1), ..Window::newest(self.memory.ring_size()) };
             let outbox = self.world.outbox(patch.followed);
             let past = window.cut(outbox, |candidate| candidate.key.id());
-            self.coming.push(Coming::Patch(patch, past));
+            let last = past.last().map(|candidate| candidate.key).filter(|_| past.len() == window.limit);
+            self.coming.push(Coming::Patch(patch, past, last));
         }
     }
 
@@ -308,7 +309,7 @@ impl Run {
                 Coming::Fill(viewer, ticket, candidates, whole) => {
                     self.memory.end_fill(viewer, ticket, &candidates, whole);
                 }
-                Coming::Patch(patch, candidates) => self.memory.end_patch(&patch, &candidates),
+                Coming::Patch(patch, candidates, last) => self.memory.end_patch(&patch, &candidates, last),
             },
             Step::Carry if !self.carried.is_empty() => {
                 let delivery = self.carried.remove(0);

@@ -14,6 +14,7 @@ mod rows;
 pub use holders::Holder;
 pub use rows::{is_held, take_slot};
 
+use crate::tasks::Tasks;
 use bytes::Bytes;
 use holders::Holders;
 use p92_kernel::{Clock, Service, Shard, ShardCount};
@@ -28,7 +29,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 /// How often a member beats.
 pub const BEAT_EVERY: Duration = Duration::from_secs(2);
@@ -113,7 +113,7 @@ impl Membership {
         clock: Arc<dyn Clock>,
         member: String,
         shards: ShardCount,
-        tasks: &TaskTracker,
+        tasks: &Tasks,
         stopping: &CancellationToken,
     ) -> Arc<Self> {
         Self::start_at(String::new(), engine, clock, member, shards, tasks, stopping)
@@ -126,7 +126,7 @@ impl Membership {
         clock: Arc<dyn Clock>,
         member: String,
         shards: ShardCount,
-        tasks: &TaskTracker,
+        tasks: &Tasks,
         stopping: &CancellationToken,
     ) -> Arc<Self> {
         let membership = Arc::new(Self {

@@ -20,7 +20,6 @@ pub use replay::replay;
 
 use crate::platform::Shared;
 use crate::pointers::Pointer;
-use crate::progress::Mark;
 use crate::{ProjectionError, View, tables};
 use futures::future::BoxFuture;
 use p92_kernel::clock;
@@ -173,7 +172,9 @@ impl Rebuild<'_> {
         // Whoever joined a rebuild before would write into a table that is being emptied.
         self.all_noted(run).await?;
         engine.clear(run.target).await?;
-        let heads = |log: &LogKey| platform.progress.at(&Mark::applied(*log));
+        // Asked for, since nobody here may follow the logs of slots that others hold.
+        let heads = platform.heads.ask(self.view.source()).await?;
+        let heads = |log: &LogKey| heads.get(&log.shard).copied().unwrap_or_default();
         let total: u64 = self.logs.iter().map(|log| heads(log).0).sum();
         for log in &self.logs {
             let left_out = joins::left_out(self.shared, &*self.view, *log).await?;

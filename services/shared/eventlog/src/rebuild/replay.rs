@@ -66,7 +66,7 @@ async fn replay_group(
         let layers = Layers { engine: &*platform.engine, laid: &laid };
         let mut written = Rows::new(target, event.position.seq, layers);
         view.project(event, &mut written).await?;
-        rows.absorb(written.written());
+        rows.absorb(written.written()?);
     }
     let to = group.last_seq();
     let note = notes::note_of(&*platform.engine, checkpoint, &rows, to);

@@ -82,3 +82,23 @@ async fn a_thousand_writers_share_groups_and_a_restart_keeps_everything() {
     assert!(store.log_row(LOG, Seq(1)).await.unwrap().is_some());
     platform.stop().await;
 }
+
+/// A command is refused before its append if the store would take a row of it never: appended, it would stand in the way of
+/// everything that comes after it.
+#[tokio::test]
+async fn a_row_that_no_store_takes_refuses_its_command_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let platform = platform(dir.path(), &store, store.clone());
+    let runtime = Runtime::start(&platform, spec()).await.unwrap();
+    claim(&runtime, SHARD, 7, world::NAMED_AT_LENGTH, &"k".repeat(255)).await.unwrap();
+    assert_eq!(counted(&runtime, SHARD).await, 1);
+    let refused = claim(&runtime, SHARD, 8, world::NAMED_TOO_LONG, "k2").await.unwrap_err();
+    assert_eq!(refused.code, p92_kernel::ErrorCode::Internal, "{refused:?}");
+    let groups = read_groups(&platform, LOG, Seq(0), None).await.unwrap();
+    let events = groups.iter().flat_map(|group| &group.events);
+    assert_eq!(events.filter(|event| event.event.stream == "register/8").count(), 0, "it was not appended");
+    claim(&runtime, SHARD, 8, 42, "k3").await.unwrap();
+    assert_eq!(counted(&runtime, SHARD).await, 2);
+    platform.stop().await;
+}

@@ -89,8 +89,7 @@ async fn rows_of_dead_processes_are_removed_and_no_others() {
     assert_eq!(*membership.slots().borrow(), held);
 
     stop.cancel();
-    tasks.close();
-    tasks.wait().await;
+    tasks.end().await;
     membership.leave().await;
     assert_eq!(members(&engine).await, ["lives"], "who leaves takes his row along");
 }

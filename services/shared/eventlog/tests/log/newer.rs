@@ -3,11 +3,13 @@
 use crate::world::{Register, claim, meta, open, platform, spec};
 use async_trait::async_trait;
 use futures::FutureExt as _;
+use p92_eventlog::owner::read_groups;
 use p92_eventlog::{
     Aggregate, ConsumeError, Consumer, NewEvent, Platform, Poison, Recorded, Runtime, Spec, Stream, tables,
 };
 use p92_kernel::{Seq, Service, Shard};
 use p92_proto::event::v1;
+use p92_storage::{Engine as _, LogKey};
 use parking_lot::Mutex;
 use prost::Message as _;
 use std::sync::Arc;
@@ -53,19 +55,19 @@ impl Consumer for Reading {
     }
 }
 
-/// A register whose events are of version 2.
+/// A register whose events are of a later version.
 #[derive(Clone, Debug, Default)]
-struct Later;
+struct Later<const VERSION: u32>;
 
-impl Aggregate for Later {
+impl<const VERSION: u32> Aggregate for Later<VERSION> {
     type Event = u64;
 
     fn decode(event: &Recorded) -> Result<u64, Poison> {
-        Ok(event.decode_up_to::<v1::Position>(2)?.seq)
+        Ok(event.decode_up_to::<v1::Position>(VERSION)?.seq)
     }
 
     fn encode(event: &u64) -> NewEvent {
-        Register::encode(event).version(2)
+        Register::encode(event).version(VERSION)
     }
 
     fn evolve(self, _: &u64) -> Self {
@@ -73,11 +75,11 @@ impl Aggregate for Later {
     }
 }
 
-async fn later(runtime: &Runtime, shard: Shard, register: u64) -> Seq {
+async fn later<const VERSION: u32>(runtime: &Runtime, shard: Shard, register: u64) -> Seq {
     let stream = Stream::new("later", register);
     let done = runtime.execute(shard, meta(1, "", register), move |round| {
         let stream = stream.clone();
-        async move { round.emit::<Later>(&stream, &[1]).await }.boxed()
+        async move { round.emit::<Later<VERSION>>(&stream, &[1]).await }.boxed()
     });
     done.await.unwrap().positions[0].seq
 }
@@ -107,7 +109,7 @@ async fn a_slot_is_given_back_before_a_newer_event_and_taken_up_again() {
     let before = claim(&runtime, SHARD, 1, 1, "").await.unwrap().positions[0].seq;
     let mut slots = platform.membership.slots();
     let (slot, epoch) = ((Service::Posting, SHARD), owner(&platform).await.epoch);
-    let newer = later(&runtime, SHARD, 2).await;
+    let newer = later::<2>(&runtime, SHARD, 2).await;
 
     within(slots.wait_for(|slots| !slots.contains_key(&slot))).await.unwrap();
     let mut holder = owner(&platform).await;
@@ -136,11 +138,46 @@ async fn a_slot_is_given_back_before_a_newer_event_and_taken_up_again() {
     };
     let mark = p92_eventlog::progress::Mark::reader(
         &"posting.reading".into(),
-        p92_storage::LogKey { service: Service::Posting, shard: SHARD },
+        LogKey { service: Service::Posting, shard: SHARD },
     );
     within(platform.progress.wait(&mark, after)).await;
     let of_shard: Vec<Seq> = reading.read.lock().clone();
     assert!(of_shard.starts_with(&[before]) && of_shard.ends_with(&[newer, after]), "{of_shard:?}");
     assert_eq!(p92_eventlog::quarantine::list(&platform).await.unwrap().len(), 0, "it is no poison");
     platform.stop().await;
+}
+
+#[tokio::test]
+async fn an_owner_gives_a_slot_back_whose_log_it_cannot_project() {
+    let log = LogKey { service: Service::Posting, shard: SHARD };
+    // As a newer build leaves it that ends between its append and its rows: a log without rows.
+    let (newer_dir, dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (newer, store) = (open(newer_dir.path()), open(dir.path()));
+    let there = platform(newer_dir.path(), &newer, newer.clone());
+    let runtime = Runtime::start(&there, Spec { views: vec![], ..spec() }).await.unwrap();
+    runtime.ready().await;
+    let last = later::<3>(&runtime, SHARD, 2).await;
+    there.stop().await;
+    for row in newer.read_log(log, Seq(0), usize::MAX).await.unwrap() {
+        store.append(log, &row, &[]).await.unwrap();
+    }
+
+    let here = platform(dir.path(), &store, store.clone());
+    let runtime = Runtime::start(&here, spec()).await.unwrap();
+    within(async {
+        while !owner(&here).await.member.is_empty() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let refused = claim(&runtime, SHARD, 3, 1, "").await.unwrap_err();
+    assert_eq!(refused.reason, "SHARD_MOVING", "{refused:?}");
+    let behind = read_groups(&here, log, last, None).await.unwrap();
+    let mut behind = behind.iter().flat_map(|group| &group.events);
+    assert!(
+        behind.all(|event| event.event.stream.is_empty()),
+        "a barrier closes the log, and nothing else is appended"
+    );
+    claim(&runtime, OTHER, 5, 1, "").await.unwrap();
+    here.stop().await;
 }

@@ -156,7 +156,7 @@ async fn rows_that_are_ahead_are_seen_by_a_scan_and_left_alone() {
     // What the event wrote itself is no row ahead of it.
     assert_eq!(rows.scan(partition(), Range::all(), Direction::Backward, 1).await.unwrap()[0].0, at(7));
     rows.put(partition(), at(7), "newer");
-    let written = rows.written();
+    let written = rows.written().unwrap();
     let written: Vec<_> =
         written.iter().map(|(place, laid)| (place.clustering.clone(), &laid.value)).collect();
     assert_eq!(written, vec![(at(1), &None), (at(7), &Some(Bytes::from("newer")))]);

@@ -100,6 +100,10 @@ pub static CLAIMS: Table = Table {
     serves: "one partition per shard | → how many claims",
 };
 
+/// Who claims under one of these numbers has a row with a name of so many bytes: as many as a store takes, and one more.
+pub const NAMED_AT_LENGTH: u64 = 512;
+pub const NAMED_TOO_LONG: u64 = 513;
+
 /// How many registers were claimed, per shard.
 #[derive(Debug)]
 pub struct Claims;
@@ -122,7 +126,11 @@ impl View for Claims {
         let partition = Key::new().small(event.position.shard.0).build();
         let count = rows.get(partition.clone(), Bytes::new()).await?;
         let count = count.map_or(0, |row| u64::from_be_bytes(row.as_ref().try_into().unwrap()));
-        rows.put(partition, Bytes::new(), (count + 1).to_be_bytes().to_vec());
+        rows.put(partition.clone(), Bytes::new(), (count + 1).to_be_bytes().to_vec());
+        let who = event.decode_up_to::<v1::Position>(2)?.seq;
+        if (NAMED_AT_LENGTH..=NAMED_TOO_LONG).contains(&who) {
+            rows.put(partition, vec![b'n'; usize::try_from(who).unwrap()], "");
+        }
         Ok(())
     }
 }

@@ -3,13 +3,13 @@
 use crate::shim::Shim;
 use crate::world::open;
 use p92_eventlog::membership::{AWAY_FIRST, Membership};
+use p92_eventlog::tasks::Tasks;
 use p92_kernel::{Clock, Millis, Service, Shard, ShardCount};
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 /// A clock that a test moves.
 #[derive(Debug, Default)]
@@ -35,7 +35,7 @@ async fn what_one_member_gives_back_another_takes_until_it_is_wanted_again() {
     let dir = tempfile::tempdir().unwrap();
     let engine = Shim::new(open(dir.path()), 1);
     engine.calm();
-    let (clock, tasks, stop) = (Arc::new(Moved::default()), TaskTracker::new(), CancellationToken::new());
+    let (clock, tasks, stop) = (Arc::new(Moved::default()), Tasks::default(), CancellationToken::new());
     let shards = ShardCount::new(16).unwrap();
     let member =
         |name: &str| Membership::start(engine.clone(), clock.clone(), name.to_owned(), shards, &tasks, &stop);
@@ -68,8 +68,7 @@ async fn what_one_member_gives_back_another_takes_until_it_is_wanted_again() {
         assert_eq!((held(&one), held(&other)), (ours.clone(), theirs.clone()), "taken up {times} times");
     }
     stop.cancel();
-    tasks.close();
-    tasks.wait().await;
+    tasks.end().await;
 }
 
 #[tokio::test]
@@ -77,7 +76,7 @@ async fn who_retires_hands_over_and_everybody_knows_to_whom() {
     let dir = tempfile::tempdir().unwrap();
     let engine = Shim::new(open(dir.path()), 1);
     engine.calm();
-    let (clock, tasks, stop) = (Arc::new(Moved::default()), TaskTracker::new(), CancellationToken::new());
+    let (clock, tasks, stop) = (Arc::new(Moved::default()), Tasks::default(), CancellationToken::new());
     let shards = ShardCount::new(16).unwrap();
     let member = |name: &str| {
         let address = format!("{name}:1");
@@ -109,6 +108,5 @@ async fn who_retires_hands_over_and_everybody_knows_to_whom() {
     settle().await;
     assert_eq!(held(&other).len(), 16);
     stop.cancel();
-    tasks.close();
-    tasks.wait().await;
+    tasks.end().await;
 }

@@ -364,10 +364,10 @@ impl Memory {
         self.at_user(viewer, |partition, local| partition.end_fill(local, ticket.ring, &keys, whole));
     }
 
-    /// Brings the past of somebody newly followed.
-    pub fn end_patch(&self, patch: &Patch, candidates: &[Candidate]) {
+    /// Brings the past of somebody newly followed. `last`: the oldest that was brought, if there may be more below it.
+    pub fn end_patch(&self, patch: &Patch, candidates: &[Candidate], last: Option<Key>) {
         let Some(keys) = self.learn_all(candidates, patch.asked) else { return self.drop_ring(patch.viewer) };
-        self.at_user(patch.viewer, |partition, local| partition.end_patch(local, patch.ticket, &keys));
+        self.at_user(patch.viewer, |partition, local| partition.end_patch(local, patch.ticket, &keys, last));
     }
 
     /// Learns candidates; `None` if so much has happened since they were asked for that they are not believed.

@@ -112,7 +112,8 @@ impl Memory {
         let judge = Judge { sight: partition.sight(local, &people, at), recent: &recent, people: &people };
         match judge.judge(key) {
             Judged::Shown(entry) => Watched::Shown(entry),
-            Judged::Hidden | Judged::Forgotten => Watched::Hidden,
+            Judged::Hidden => Watched::Hidden,
+            Judged::Forgotten => Watched::Forgotten,
             Judged::Lacks(post) => Watched::Lacks(post),
         }
     }
@@ -140,6 +141,8 @@ pub enum Watched {
     Hidden,
     /// The boosts of this post must be learnt first.
     Lacks(u64),
+    /// Nothing is known of it: it is from before this memory, or too long ago.
+    Forgotten,
 }
 
 fn downwards(judge: &Judge<'_>, ring: &Ring, window: &Window) -> Answer {

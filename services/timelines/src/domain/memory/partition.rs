@@ -3,11 +3,14 @@
 //! Parts have locks of their own (in `memory`), so that readers and the fan-out meet seldom. A user of a part has a number
 //! in it; authors, who may be anybody, have one in the process ([`Person`]).
 
+mod sight;
+
+pub use sight::LocalSight;
+
 use super::members::Members;
-use super::people::{People, Person};
+use super::people::Person;
 use super::ring::Ring;
 use crate::domain::entry::{Key, Language};
-use crate::domain::home::{Follow, Sight};
 use std::collections::{HashMap, HashSet};
 
 /// A user by his number in his part.
@@ -206,20 +209,6 @@ impl Partition {
         }
     }
 
-    /// A user's relations at a moment.
-    #[must_use]
-    pub fn sight<'a>(&'a self, local: Local, people: &'a People, at: Moment) -> LocalSight<'a> {
-        LocalSight {
-            part: self,
-            people,
-            local,
-            me: self.person(local),
-            following: self.following.get(local.0 as usize),
-            restrictions: self.restrictions.get(&local.0).map_or(&[][..], Vec::as_slice),
-            at,
-        }
-    }
-
     fn slot(&self, local: Local) -> u32 {
         self.slots.get(local.0 as usize).copied().unwrap_or(NONE)
     }
@@ -364,8 +353,8 @@ impl Partition {
         Some((Ticket(self.tickets), floor))
     }
 
-    /// Brings the past of somebody newly followed: all keys down to the floor, or as many as a ring takes.
-    pub fn end_patch(&mut self, local: Local, ticket: Ticket, keys: &[Key]) {
+    /// Brings the past of somebody newly followed: all keys down to the floor, or to the `last` that was brought.
+    pub fn end_patch(&mut self, local: Local, ticket: Ticket, keys: &[Key], last: Option<Key>) {
         let Some(awaited) = self.awaited.get_mut(&local.0).filter(|awaited| awaited.ticket == ticket.0)
         else {
             return;
@@ -375,6 +364,9 @@ impl Partition {
         if let Some(ring) = self.ring_mut(local) {
             for key in keys {
                 ring.push(*key);
+            }
+            if let Some(last) = last {
+                ring.forget_below(last);
             }
             ring.set_busy(!ready);
         }
@@ -444,60 +436,4 @@ fn push_lean<T>(list: &mut Vec<T>, item: T) {
 
 const fn pair(local: Local, person: Person) -> u64 {
     (local.0 as u64) << 32 | person.0 as u64
-}
-
-/// A user's relations, looked up in his part.
-#[derive(Clone, Copy, Debug)]
-pub struct LocalSight<'a> {
-    part: &'a Partition,
-    people: &'a People,
-    local: Local,
-    me: Person,
-    following: Option<&'a Members>,
-    restrictions: &'a [(Person, Restriction)],
-    at: Moment,
-}
-
-impl LocalSight<'_> {
-    fn restriction(&self, person: Person) -> Restriction {
-        if self.restrictions.is_empty() {
-            return Restriction::default();
-        }
-        let found = self.restrictions.binary_search_by_key(&person, |(other, _)| *other);
-        found.ok().and_then(|place| self.restrictions.get(place)).map(|(_, found)| *found).unwrap_or_default()
-    }
-}
-
-impl Sight for LocalSight<'_> {
-    type Account = Person;
-
-    fn viewer(&self) -> Person {
-        self.me
-    }
-
-    fn follow(&self, person: Person) -> Option<Follow> {
-        let follows = self.following.is_some_and(|following| following.contains(person.0));
-        follows.then(|| Follow {
-            boosts: self.part.quiet.is_empty() || !self.part.quiet.contains(&pair(self.local, person)),
-        })
-    }
-
-    fn wants_language(&self, person: Person, language: Language) -> bool {
-        let languages = &self.part.languages;
-        languages.is_empty()
-            || languages.get(&pair(self.local, person)).is_none_or(|wanted| wanted.contains(&language))
-    }
-
-    fn bars(&self, person: Person) -> bool {
-        let restriction = self.restriction(person);
-        restriction.blocks
-            || restriction.blocked
-            || restriction.muted_until > self.at.now
-            || self.people.is_hidden(person, self.at.server)
-    }
-
-    fn avoids(&self, person: Person) -> bool {
-        let restriction = self.restriction(person);
-        restriction.blocks || restriction.muted_until > self.at.now
-    }
 }
