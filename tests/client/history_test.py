@@ -114,12 +114,14 @@ def same_version(plant: Lines) -> None:
 
 def row_missing(plant: Lines) -> None:
     """A row in the middle of a log is gone."""
-    plant.lines.remove(plant.rows()[len(plant.rows()) // 2])
+    rows = plant.rows()
+    plant.lines.remove(rows[len(rows) // 2])
 
 
 def log_cut(plant: Lines) -> None:
     """A log ends before its head."""
-    rows = [row for row in plant.rows() if row["shard"] == plant.rows()[0]["shard"]]
+    rows = plant.rows()
+    rows = [row for row in rows if row["shard"] == rows[0]["shard"]]
     plant.lines.remove(max(rows, key=lambda row: row["first"]))
 
 

@@ -38,8 +38,12 @@ from workload import DEEDS, Person, Racer, Stage
 LOOKS = {"home": 6, "posts": 2, "show": 24, "thread": 4, "notifications": 2, "relationships": 1}
 # Each waits for one answer at a time, so that an owner who stands still makes some of them wait.
 PEOPLE = {"localhost": 18, "second.localhost": 12}
+# After how long whoever is told to come again does, as servers ask for.
+COMES_AGAIN = 1.0
 # Until then every shard must take writes again, and readers must have caught up.
 RECOVERS_WITHIN = 90.0
+# Views that are rebuilt at a time: most of it is waiting until every member has noted something.
+REBUILT_AT_ONCE = 8
 # How long it may go on when all is planted, until enough is acknowledged.
 MORE_WITHIN = 300.0
 
@@ -74,7 +78,7 @@ class Steadfast(Person):
             args["status"] = key + args["status"]
         how, result, first = self.session.do(do, key, **args)
         self.repeated = how == "unknown"
-        while again(how, result) and not self.world.enough.wait(0.2):
+        while again(how, result) and not self.world.enough.wait(COMES_AGAIN):
             how, result, _ = self.session.do(do, key, first, **args)
         if how == "ok":
             Steadfast.acknowledged += 1
@@ -224,7 +228,7 @@ def main() -> None:
             storm = Storm(folder, recorder, given)
             storm.run(plan)
             storm.stage.settle()
-            recorder.write("rebuilt", views=len(storm.stage.views), rows=storm.stage.rebuild_all())
+            recorder.write("rebuilt", views=len(storm.stage.views), rows=storm.stage.rebuild_all(REBUILT_AT_ONCE))
         except BaseException:
             if storm and storm.node:
                 print(storm.node.last_words())
