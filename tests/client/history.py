@@ -12,6 +12,10 @@ A history is JSON lines; every line has `is`, `mono` (seconds, monotonic) and `w
     fail     op, status, result                    it definitely did not happen
     unknown  op, status, result                    it may have happened
     fault    kind, seed                            something was broken on purpose
+    owner    shard, old, stood, group, past, asked, right, again
+                                                   an owner was stopped and asked: `probes.py`
+    recovered number, took                         after that fault every shard took writes again
+    settled  repeats                               what had lost its answer was repeated
     ready    took                                  the server answers again
     quiet                                          no write is under way any more, all readers have caught up
     rebuilt  views, rows                           every view was rebuilt beside the live one and is equal
@@ -68,6 +72,9 @@ class Command:
         elif how == "unknown":
             # `absent`: what it is about is not there for the actor, or not any more. It was done before that, or never.
             self.lost += not result.get("absent")
+            if self.state == "failed":
+                # Only the attempt before is known to have done nothing.
+                self.state, self.end = "unknown", math.inf
         elif self.attempts == 1 and self.state != "acked":
             # A refusal of a repeat says nothing of the first attempt.
             self.state, self.end = "failed", at

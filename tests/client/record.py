@@ -178,7 +178,7 @@ class Session:
             if status == 503 and patience:
                 # One page of hundreds: the others need not be asked for again.
                 patience -= 1
-                time.sleep(0.5)
+                threading.Event().wait(0.5)
                 continue
             body = json.loads(raw or b"null")
             if status >= 300:

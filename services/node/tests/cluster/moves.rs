@@ -137,14 +137,7 @@ async fn watch(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_watch_goes_on_through_a_move_without_gap_or_double() {
-    let mut all = Installation::new().await;
-    let identity = all.start(Role::Identity).await;
-    all.found_at(&[&identity]);
-    let posting = all.start(Role::Posting).await;
-    all.found_at(&[&posting]);
-    within(identity.runtime.ready()).await;
-    within(posting.runtime.ready()).await;
-    all.make_server(&identity).await;
+    let (all, identity, posting) = Installation::with_posts().await;
     let one = all.start(Role::Timelines).await;
     let other = all.start(Role::Timelines).await;
     spread(&[&one, &other]).await;
@@ -235,14 +228,7 @@ async fn next_posts(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_watch_misses_nothing_of_a_time_in_which_nobody_held_its_home() {
-    let mut all = Installation::new().await;
-    let identity = all.start(Role::Identity).await;
-    all.found_at(&[&identity]);
-    let posting = all.start(Role::Posting).await;
-    all.found_at(&[&posting]);
-    within(identity.runtime.ready()).await;
-    within(posting.runtime.ready()).await;
-    all.make_server(&identity).await;
+    let (all, identity, posting) = Installation::with_posts().await;
     let one = all.start(Role::Timelines).await;
     within(one.runtime.ready()).await;
     let alice = all.account(&identity, "alice").await;

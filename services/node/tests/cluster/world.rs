@@ -67,6 +67,19 @@ impl Installation {
         Self { dir, ground, config, keys: AtomicU64::new(0), server: 0 }
     }
 
+    /// With one replica of identity, one of posting, and a server.
+    pub async fn with_posts() -> (Self, Replica, Replica) {
+        let mut all = Self::new().await;
+        let identity = all.start(Role::Identity).await;
+        all.found_at(&[&identity]);
+        let posting = all.start(Role::Posting).await;
+        all.found_at(&[&posting]);
+        within(identity.runtime.ready()).await;
+        within(posting.runtime.ready()).await;
+        all.make_server(&identity).await;
+        (all, identity, posting)
+    }
+
     /// Starts a process, on a runtime of its own, so that it can vanish as a whole.
     pub async fn start(&self, role: Role) -> Replica {
         let (ground, dir, config) = (self.ground.clone(), self.dir.path().to_owned(), self.config.clone());

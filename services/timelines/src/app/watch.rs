@@ -138,10 +138,7 @@ impl HomeWatch {
         }
         // What the client had already may still be on its way to this process.
         self.replayed = begun;
-        for (log, from) in &self.begun_at {
-            let replayed = self.replayed.entry(*log).or_default();
-            *replayed = (*replayed).max(*from);
-        }
+        raise(&mut self.replayed, &self.begun_at);
         self.first.push_back(self.message(Sent::StillHere(proto::StillHere {})));
         Ok(())
     }
@@ -284,10 +281,7 @@ impl HomeWatch {
     fn note_ends(&mut self) {
         let mut ends = self.app.holder.marks.ends();
         if self.came.is_empty() && self.heard.is_empty() {
-            for (log, from) in &self.begun_at {
-                let end = ends.entry(*log).or_default();
-                *end = (*end).max(*from);
-            }
+            raise(&mut ends, &self.begun_at);
             self.ends = ends;
             self.sent.clear();
         }
@@ -397,6 +391,14 @@ impl HomeWatch {
         let standings = self.app.clients.standings(&question, [self.options.viewer_id]).await?;
         let gone = standings.get(&self.options.viewer_id).is_none_or(|standing| standing.barred);
         if gone { Err(error::no_viewer()) } else { Ok(()) }
+    }
+}
+
+/// Brings ends of logs up to others where they are lower.
+fn raise(ends: &mut BTreeMap<LogKey, Seq>, to: &BTreeMap<LogKey, Seq>) {
+    for (log, least) in to {
+        let end = ends.entry(*log).or_default();
+        *end = (*end).max(*least);
     }
 }
 
