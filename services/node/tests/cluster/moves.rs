@@ -216,13 +216,17 @@ async fn next_posts(
     count: usize,
 ) -> (Vec<u64>, prost::bytes::Bytes) {
     let (mut posts, mut cursor) = (Vec::new(), prost::bytes::Bytes::new());
-    while posts.len() < count {
-        let message = within(stream.message()).await.unwrap().unwrap();
-        cursor = message.cursor;
-        if let Some(Change::Entry(entry)) = message.change {
-            posts.push(entry.post_id);
+    // Signs of life come for ever, so all of it has its time.
+    within(async {
+        while posts.len() < count {
+            let message = stream.message().await.unwrap().unwrap();
+            cursor = message.cursor;
+            if let Some(Change::Entry(entry)) = message.change {
+                posts.push(entry.post_id);
+            }
         }
-    }
+    })
+    .await;
     (posts, cursor)
 }
 
