@@ -145,6 +145,10 @@ class World:
             if number not in self.remotes:
                 self.remotes.append(number)
             return
+        if account["state"] == "ACCOUNT_STATE_ERASED":
+            # By another command, between this one and its answer.
+            self.accounts.pop(number, None)
+            return
         known = self.accounts.setdefault(number, {"id": number, "server": int(account["serverId"])})
         known |= {"state": account["state"], "handle": account["handle"], "locked": account.get("locked", False)}
         known["role"] = account.get("role", "")

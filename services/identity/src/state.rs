@@ -71,6 +71,10 @@ fn row(table: &'static Table, partition: Bytes, clustering: Bytes) -> RowKey {
     RowKey::new(table.only(), partition, clustering)
 }
 
+fn credential_row(account: u64, credential: u64) -> RowKey {
+    row(&CREDENTIALS, tables::id(account), tables::credential(credential))
+}
+
 fn message<M: Message + Default>(value: Bytes) -> Result<M, Failure> {
     M::decode(value).map_err(Failure::internal)
 }
@@ -159,23 +163,53 @@ impl State {
         Ok(claim.map(|claim| claim.owner_id))
     }
 
-    /// The write that sets an account's password, to be made durable with the event that says so.
+    /// An id for a new credential. By chance, so that whoever writes one, even an owner who does not know yet that he is
+    /// none any more, overwrites nobody's.
     #[must_use]
-    pub fn set_password(account: u64, password_hash: String, changed_ms: u64) -> Write {
-        let value = v1::CredentialRow { password_hash, changed_ms }.encode_to_vec().into();
-        Write { key: row(&CREDENTIALS, tables::id(account), Bytes::new()), value: Some(value) }
+    pub fn new_credential(&self) -> u64 {
+        u64::from_be_bytes(clock::random_bytes(&*self.random)).max(1)
     }
 
-    /// The hash of an account's password.
-    pub async fn password(&self, account: u64) -> Result<Option<String>, Failure> {
-        let found: Option<v1::CredentialRow> =
-            self.get(&row(&CREDENTIALS, tables::id(account), Bytes::new())).await?;
+    /// The write that keeps a password's hash, to be durable before the event that names the credential: only that event
+    /// puts it in force.
+    #[must_use]
+    pub fn set_password(account: u64, credential: u64, password_hash: String, changed_ms: u64) -> Write {
+        let value = v1::CredentialRow { password_hash, changed_ms }.encode_to_vec().into();
+        Write { key: credential_row(account, credential), value: Some(value) }
+    }
+
+    /// The hash of a password.
+    pub async fn password(&self, account: u64, credential: u64) -> Result<Option<String>, Failure> {
+        let found: Option<v1::CredentialRow> = self.get(&credential_row(account, credential)).await?;
         Ok(found.map(|row| row.password_hash))
     }
 
-    /// Forgets an account's password.
-    pub async fn forget_password(&self, account: u64) -> Result<(), Failure> {
-        self.write(row(&CREDENTIALS, tables::id(account), Bytes::new()), None).await
+    /// Forgets a password that another one has replaced.
+    pub async fn forget_password(&self, account: u64, credential: u64) -> Result<(), Failure> {
+        self.destroy(&credential_row(account, credential)).await
+    }
+
+    /// Forgets every password of an account, also those that never came into force.
+    pub async fn forget_passwords(&self, account: u64) -> Result<(), Failure> {
+        let mut after = None;
+        loop {
+            let scan = Scan {
+                table: CREDENTIALS.only(),
+                partition: tables::id(account),
+                range: Range::all(),
+                direction: Direction::Forward,
+                limit: 500,
+                after,
+            };
+            let page = self.engine.scan(&scan).await.map_err(store_failure)?;
+            for (clustering, _) in page.rows {
+                self.destroy(&row(&CREDENTIALS, tables::id(account), clustering)).await?;
+            }
+            match page.next {
+                Some(next) => after = Some(next),
+                None => return Ok(()),
+            }
+        }
     }
 
     /// Keeps a new app. False if its client id is taken.

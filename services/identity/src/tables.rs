@@ -79,7 +79,8 @@ table!(
 );
 table!(
     /// Passwords, hashed.
-    CREDENTIALS, "credentials", State, "p92.identity.v1.CredentialRow", "account | → its password's hash"
+    CREDENTIALS, "credentials", State, "p92.identity.v1.CredentialRow",
+    "account | credential → a password's hash: in force is the one that the account names"
 );
 table!(
     /// How many members there are.
@@ -196,6 +197,12 @@ pub fn servers() -> Bytes {
 #[must_use]
 pub fn id(id: u64) -> Bytes {
     Key::new().num(id).build()
+}
+
+/// The clustering key of a credential; that of an account's birth stood alone once, under none.
+#[must_use]
+pub fn credential(credential: u64) -> Bytes {
+    if credential == 0 { Bytes::new() } else { id(credential) }
 }
 
 /// A clustering key that is one id, newest first.

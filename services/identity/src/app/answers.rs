@@ -75,10 +75,13 @@ impl App {
             self.domain(born.home).await?.map_or_else(|| born.host.clone(), |domain| domain.to_string());
         let made = Id::new(born.id).map_or(0, |id| id.millis().0);
         let fields: Option<v1::ProfileFields> = self.open_message(profile.fields.as_ref()).await?;
+        let handle = self.open((account.life != Life::Erased).then_some(&born.handle)).await?;
+        // Erased since it was read: its key is gone already.
+        let state = if handle.is_empty() { AccountState::Erased } else { state };
         Ok(v1::Account {
             id: born.id,
             server_id: born.home,
-            handle: self.open((account.life != Life::Erased).then_some(&born.handle)).await?,
+            handle,
             domain,
             kind: kind_out(account.kind),
             state: state_out(state),

@@ -116,7 +116,7 @@ impl App {
     /// What a refused sign-up left: its e-mail claim, its password, and the key of what it said.
     async fn forget_refused(&self, account: &Account) -> Result<(), Failure> {
         self.release_email(account).await?;
-        self.state.forget_password(account.born.id).await?;
+        self.state.forget_passwords(account.born.id).await?;
         self.platform().keyring.destroy_subject(Service::Identity, account_id(account.born.id)?).await
     }
 

@@ -45,21 +45,25 @@ impl App {
         }
         // While its key is there: the address by which the claim is found is sealed.
         self.release_email(&account).await?;
-        self.state.forget_password(id).await?;
+        self.state.forget_passwords(id).await?;
         self.state.revoke_all(id, u64::MAX, 0).await?;
         self.platform().keyring.destroy_subject(Service::Identity, account_id(id)?).await?;
         self.metrics.erased();
         Ok(())
     }
 
-    /// Ends tokens and sessions that an old password stands behind.
-    pub(crate) async fn end_sign_ins(
+    /// Ends an old password, and the tokens and sessions that it stands behind.
+    pub(crate) async fn end_password(
         &self,
-        id: u64,
+        changed: &v1::PasswordChanged,
         up_to_ms: u64,
-        kept_session: u64,
     ) -> Result<(), Failure> {
-        self.state.revoke_all(id, up_to_ms, kept_session).await
+        self.state.revoke_all(changed.account_id, up_to_ms, changed.kept_session_id).await?;
+        if changed.replaced_credential_id == changed.credential_id {
+            // By a version that kept each new password where the old one stood.
+            return Ok(());
+        }
+        self.state.forget_password(changed.account_id, changed.replaced_credential_id).await
     }
 
     /// Ends every follow, block and mute of an erased account, each where it is held.

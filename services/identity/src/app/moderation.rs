@@ -176,7 +176,7 @@ impl App {
         password: Password,
         field: &'static str,
     ) -> Result<(), Failure> {
-        let stored = self.state.password(account.born.id).await?;
+        let stored = self.state.password(account.born.id, account.credential).await?;
         if self.hasher.verify(password, stored).await? {
             return Ok(());
         }
@@ -201,16 +201,17 @@ impl App {
             return Err(nobody());
         }
         let hash = self.hasher.hash(Password::new(password)).await?;
-        let stream = account_stream(id);
+        let (stream, credential) = (account_stream(id), self.state.new_credential());
         let done = self
             .runtime
             .execute(account_id(id)?.shard(), meta, move |round| {
                 let (stream, hash) = (stream.clone(), hash.clone());
                 async move {
                     let loaded = round.load::<Account>(&stream).await?;
-                    let events = loaded.state.decide(Command::ChangePassword { kept_session }, by)?;
+                    let change = Command::ChangePassword { credential, kept_session };
+                    let events = loaded.state.decide(change, by)?;
                     let now = round.now().0;
-                    round.write_before(State::set_password(id, hash, now));
+                    round.write_before(State::set_password(id, credential, hash, now));
                     round.emit::<Account>(&stream, &events).await
                 }
                 .boxed()

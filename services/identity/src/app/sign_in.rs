@@ -66,7 +66,7 @@ impl App {
         let begun = self.platform().clock.monotonic();
         let account = self.login(server, login).await?;
         let stored = match &account {
-            Some(account) => self.state.password(account.born.id).await?,
+            Some(account) => self.state.password(account.born.id, account.credential).await?,
             None => None,
         };
         let right = self.hasher.verify(password, stored).await?;

@@ -42,6 +42,8 @@ struct Newcomer {
     locked: bool,
     locale: String,
     app: u64,
+    /// Where the hash is kept.
+    credential: u64,
     password_hash: String,
 }
 
@@ -116,6 +118,7 @@ impl App {
             locked: false,
             locale: request.locale,
             app: context.app_id,
+            credential: self.state.new_credential(),
             password_hash,
         };
         let created = self.bring_in(meta, newcomer).await?;
@@ -167,6 +170,7 @@ impl App {
             locked: request.locked,
             locale: request.locale,
             app: 0,
+            credential: self.state.new_credential(),
             password_hash,
         };
         let created = self.bring_in(meta, newcomer).await?;
@@ -252,9 +256,11 @@ async fn create(round: &mut Round, newcomer: &Newcomer, keyring: &Keyring) -> Re
         preferences: Preferences { locale: newcomer.locale.clone(), ..Preferences::default() },
         app: newcomer.app,
         published_ms: 0,
+        credential: newcomer.credential,
     };
     let now = round.now().0;
-    round.write_before(State::set_password(id.get(), newcomer.password_hash.clone(), now));
+    let hash = newcomer.password_hash.clone();
+    round.write_before(State::set_password(id.get(), newcomer.credential, hash, now));
     let events = Account::default().decide(Command::Create(Box::new(born)), By::Operator)?;
     round.emit::<Account>(&account_stream(id), &events).await
 }

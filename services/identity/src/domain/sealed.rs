@@ -9,6 +9,8 @@ pub struct Sealed {
     pub subject: u64,
     /// The content stream whose key opens it.
     pub content: String,
+    /// Which of that stream's keys.
+    pub key: u64,
     /// Which field it was sealed for.
     pub field: String,
     pub nonce: Bytes,

@@ -117,8 +117,14 @@ fn encode(event: &Event) -> NewEvent {
             let preferences = Some(preferences_out(&preferences));
             NewEvent::of(&v1::PreferencesChanged { account_id, preferences })
         }
-        Event::PasswordChanged { account: account_id, home: server_id, kept_session: kept_session_id } => {
-            NewEvent::of(&v1::PasswordChanged { account_id, server_id, kept_session_id })
+        Event::PasswordChanged { account, home, kept_session, credential, replaced } => {
+            NewEvent::of(&v1::PasswordChanged {
+                account_id: account,
+                server_id: home,
+                kept_session_id: kept_session,
+                credential_id: credential,
+                replaced_credential_id: replaced,
+            })
         }
     }
 }
@@ -219,9 +225,14 @@ fn decode_change(event: &Recorded, name: &str) -> Result<Read, Poison> {
             Ok(Event::Unlocked { account, home })
         }
         v1::PasswordChanged::NAME => {
-            let v1::PasswordChanged { account_id: account, server_id: home, kept_session_id } =
-                event.decode()?;
-            Ok(Event::PasswordChanged { account, home, kept_session: kept_session_id })
+            let changed: v1::PasswordChanged = event.decode()?;
+            Ok(Event::PasswordChanged {
+                account: changed.account_id,
+                home: changed.server_id,
+                kept_session: changed.kept_session_id,
+                credential: changed.credential_id,
+                replaced: changed.replaced_credential_id,
+            })
         }
         _ => Err(Unreadable("an event of an account")),
     })
@@ -283,6 +294,7 @@ pub fn born_out(born: &Born) -> v1::AccountCreated {
         app_id: born.app,
         published_ms: born.published_ms,
         email_confirmed: born.email_confirmed,
+        credential_id: born.credential,
     }
 }
 
@@ -307,6 +319,7 @@ pub fn born_in(created: v1::AccountCreated) -> Result<Born, Unreadable> {
         app: created.app_id,
         published_ms: created.published_ms,
         email_confirmed: created.email_confirmed,
+        credential: created.credential_id,
     })
 }
 

@@ -20,10 +20,12 @@ pub fn text() -> impl Strategy<Value = String> {
 }
 
 pub fn sealed() -> impl Strategy<Value = Sealed> {
-    (any::<u64>(), text(), text(), any::<[u8; 12]>(), prop::collection::vec(any::<u8>(), 0..9)).prop_map(
-        |(subject, content, field, nonce, ciphertext)| Sealed {
+    let keys = (any::<u64>(), any::<u64>());
+    (keys, text(), text(), any::<[u8; 12]>(), prop::collection::vec(any::<u8>(), 0..9)).prop_map(
+        |((subject, key), content, field, nonce, ciphertext)| Sealed {
             subject,
             content,
+            key,
             field,
             nonce: Bytes::copy_from_slice(&nonce),
             ciphertext: ciphertext.into(),
@@ -88,7 +90,7 @@ fn beginnings() -> impl Strategy<Value = Beginnings> {
 }
 
 fn born() -> impl Strategy<Value = Born> {
-    let ids = (any::<u64>(), any::<u64>(), any::<u64>(), any::<u64>());
+    let ids = (any::<u64>(), any::<u64>(), any::<u64>(), any::<u64>(), any::<u64>());
     let words = (kind(), standing(), role(), any::<bool>(), any::<bool>());
     let texts = (sealed(), some_sealed(), some_sealed(), sealed(), text());
     let keys = (any::<BlindKey>(), any::<BlindKey>());
@@ -112,6 +114,7 @@ fn born() -> impl Strategy<Value = Born> {
             preferences,
             app: ids.2,
             published_ms: ids.3,
+            credential: ids.4,
         },
     )
 }
@@ -149,7 +152,13 @@ pub fn account_event() -> impl Strategy<Value = account::Event> {
                 13 => E::Locked { account, home },
                 14 => E::Unlocked { account, home },
                 15 => E::PreferencesChanged { account, preferences },
-                _ => E::PasswordChanged { account, home, kept_session: scope },
+                _ => E::PasswordChanged {
+                    account,
+                    home,
+                    kept_session: scope,
+                    credential: !scope,
+                    replaced: account ^ scope,
+                },
             }
         },
     )
@@ -165,7 +174,7 @@ pub fn account() -> impl Strategy<Value = Account> {
     ]);
     let measure = one_of(&[Measure::Limited, Measure::Suspended]);
     let measures = prop::collection::btree_map(any::<u64>(), measure, 0..4);
-    let words = (life, standing(), role(), kind(), any::<bool>(), any::<bool>());
+    let words = (life, standing(), role(), kind(), any::<bool>(), any::<bool>(), any::<u64>());
     (words, measures, born(), change(), preferences(), sealed(), beginnings()).prop_map(
         |(words, measures, born, change, preferences, activity_pub, beginnings)| Account {
             life: words.0,
@@ -181,6 +190,7 @@ pub fn account() -> impl Strategy<Value = Account> {
             activity_pub,
             prefix_keys: beginnings.keys,
             handle_characters: beginnings.characters,
+            credential: words.6,
         },
     )
 }

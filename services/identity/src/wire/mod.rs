@@ -29,6 +29,7 @@ pub fn sealed_out(sealed: &Sealed) -> v1::Sealed {
         nonce: sealed.nonce.clone(),
         ciphertext: sealed.ciphertext.clone(),
         field: sealed.field.clone(),
+        key_id: sealed.key,
     }
 }
 
@@ -38,6 +39,7 @@ pub fn sealed_in(sealed: v1::Sealed) -> Sealed {
     Sealed {
         subject: sealed.subject_id,
         content: sealed.content,
+        key: sealed.key_id,
         field: sealed.field,
         nonce: sealed.nonce,
         ciphertext: sealed.ciphertext,

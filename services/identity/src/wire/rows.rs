@@ -45,6 +45,7 @@ pub fn account_out(account: &Account) -> v1::AccountRow {
         activity_pub: Some(sealed_out(&account.activity_pub)),
         prefix_keys: keys_out(&account.prefix_keys),
         handle_characters: account.handle_characters,
+        credential_id: account.credential,
     }
 }
 
@@ -76,6 +77,7 @@ pub fn account_in(row: v1::AccountRow) -> Result<Account, Unreadable> {
         activity_pub: needed(row.activity_pub, "activity_pub")?,
         prefix_keys: keys_in(&row.prefix_keys)?,
         handle_characters: row.handle_characters,
+        credential: row.credential_id,
     })
 }
 

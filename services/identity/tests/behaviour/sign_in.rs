@@ -1,6 +1,8 @@
 //! Passwords and sessions.
 
 use crate::world::{World, by, config, reason, seen_by};
+use p92_identity::state::State;
+use p92_identity::tables;
 use p92_proto::identity::v1::*;
 use std::time::Duration;
 
@@ -138,6 +140,56 @@ async fn a_new_password_ends_what_the_old_one_opened() {
     world.credentials.reset_password(reset(0)).await.unwrap();
     assert!(verified(&mut world, server, &sessions[1].1).await.is_err());
     world.credentials.create_session(login(server, "ann", "third password")).await.unwrap();
+    world.close().await;
+}
+
+/// The hashes that are kept for an account.
+async fn hashes(world: &World, account: u64) -> Vec<String> {
+    use prost::Message as _;
+    let scan = p92_storage::Scan {
+        table: tables::CREDENTIALS.only(),
+        partition: tables::id(account),
+        range: p92_storage::Range::all(),
+        direction: p92_storage::Direction::Forward,
+        limit: 10,
+        after: None,
+    };
+    let rows = world.platform.engine.scan(&scan).await.unwrap().rows;
+    let read = |(_, row): (_, p92_storage::Row)| CredentialRow::decode(row.value).unwrap().password_hash;
+    rows.into_iter().map(read).collect()
+}
+
+/// What an owner leaves whose append is refused: the row is written, the event that would name it is not.
+#[tokio::test]
+async fn a_password_that_no_event_names_lets_nobody_in() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut world = World::open(dir.path(), config()).await;
+    let server = world.server("a.example").await;
+    let ann = world.member(server, "ann").await;
+    let old = hashes(&world, ann).await;
+    assert_eq!(old.len(), 1);
+    let reset = ResetPasswordRequest {
+        context: Some(by(server, 0)),
+        account_id: ann,
+        new_password: "battery staple".to_owned(),
+    };
+    let done = world.credentials.reset_password(reset).await.unwrap().into_inner();
+    for position in done.receipt.unwrap().positions {
+        let shard = p92_kernel::Shard(position.shard as u16);
+        let log = p92_storage::LogKey { service: p92_kernel::Service::Identity, shard };
+        let mark = p92_eventlog::progress::Mark::reader(&"identity.clearing".into(), log);
+        world.platform.progress.wait(&mark, p92_kernel::Seq(position.seq)).await;
+    }
+    let new = hashes(&world, ann).await;
+    assert!(new.len() == 1 && new != old, "the old one is destroyed");
+    let left = State::set_password(ann, 4_711, old[0].clone(), u64::MAX >> 22);
+    world.platform.engine.write(vec![left]).await.unwrap();
+    let refused = world.credentials.create_session(login(server, "ann", "correct horse")).await;
+    assert_eq!(reason(refused), "BAD_CREDENTIALS");
+    world.credentials.create_session(login(server, "ann", "battery staple")).await.unwrap();
+    let erase = EraseAccountRequest { context: Some(by(0, 0)), account_id: ann, ..Default::default() };
+    world.accounts.erase_account(erase).await.unwrap();
+    assert!(hashes(&world, ann).await.is_empty(), "also what was left");
     world.close().await;
 }
 

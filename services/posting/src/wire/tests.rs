@@ -46,13 +46,14 @@ fn bytes() -> impl Strategy<Value = Bytes> {
 }
 
 fn sealed() -> impl Strategy<Value = Sealed> {
-    (number(), text(), bytes(), bytes(), text()).prop_map(
-        |(subject_id, content, nonce, ciphertext, field)| Sealed {
+    (number(), number(), text(), bytes(), bytes(), text()).prop_map(
+        |(subject_id, key_id, content, nonce, ciphertext, field)| Sealed {
             subject_id,
             content,
             nonce,
             ciphertext,
             field,
+            key_id,
         },
     )
 }

@@ -7,7 +7,7 @@ use p92_kernel::Service;
 use p92_proto::event::v1::Event;
 use p92_proto::identity::v1::{AccountErased, AccountState};
 use p92_proto::posting::v1::*;
-use p92_storage::RowKey;
+use p92_storage::{Direction, Range, RowKey, Scan};
 use std::sync::Arc;
 
 fn canary() -> String {
@@ -15,10 +15,15 @@ fn canary() -> String {
 }
 
 async fn content_key(posting: &Installation, post: u64) -> bool {
-    let table = p92_eventlog::tables::content_keys(Service::Posting).only();
-    let partition = p92_storage::Key::new().text(&format!("post/{post}"));
-    let key = RowKey::new(table, partition, bytes::Bytes::new());
-    posting.platform.engine.get(&key).await.unwrap().is_some()
+    let scan = Scan {
+        table: p92_eventlog::tables::content_keys(Service::Posting).only(),
+        partition: p92_storage::Key::new().text(&format!("post/{post}")).build(),
+        range: Range::all(),
+        direction: Direction::Forward,
+        limit: 1,
+        after: None,
+    };
+    !posting.platform.engine.scan(&scan).await.unwrap().rows.is_empty()
 }
 
 #[tokio::test]

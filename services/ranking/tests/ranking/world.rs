@@ -190,11 +190,11 @@ impl World {
         let keyring = Arc::clone(&self.platform.keyring);
         let mut sealed = Vec::new();
         for tag in tags {
-            let (secret, write) = keyring.key_to_seal(Service::Posting, subject, &stream).await.unwrap();
+            let (key, write) = keyring.key_to_seal(Service::Posting, subject, &stream).await.unwrap();
             if let Some(write) = write {
                 self.platform.engine.write(vec![write]).await.unwrap();
             }
-            let name = keyring.seal(&secret, subject, &stream, "tag", tag.as_bytes()).unwrap();
+            let name = keyring.seal(&key, subject, &stream, "tag", tag.as_bytes()).unwrap();
             sealed.push(SealedTag { key: self.key(tag), name: Some(name) });
         }
         let event = NewEvent::of(&made(sealed));

@@ -3,16 +3,16 @@
 //! Destroying a content key makes one post unreadable, destroying a subject's key everything of an account, dropping an
 //! old rotating key every copy of the store that was wrapped under it.
 
+use crate::cipher::{Refused, associated, decrypt, encrypt, unwrap, wrap};
 use crate::error::store_failure;
 use crate::keyfile::{KeyFile, KeyFileError, RotatingKey, Secret};
 use crate::opened::Opened;
 use crate::{Stream, tables};
-use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::hmac;
 use bytes::Bytes;
 use p92_kernel::{AccountId, Clock, ErrorCode, Failure, Millis, Random, Service, clock};
 use p92_proto::event::v1;
-use p92_storage::{Conditional, Engine, Key, RowKey, StoreError, Write};
+use p92_storage::{Conditional, Direction, Engine, Key, KeyReader, Range, RowKey, Scan, StoreError, Write};
 use parking_lot::RwLock;
 use prost::Message;
 use std::sync::Arc;
@@ -20,6 +20,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
+
+/// How many keys of one content stream are read at once. Nearly all have one.
+const KEYS_AT_ONCE: usize = 100;
 
 /// How often the key file is looked at where it is exchanged from outside.
 const LOOK: Duration = Duration::from_secs(10);
@@ -33,8 +36,10 @@ enum KeyError {
     NoRotatingKey(u64, u64),
     #[error("a rotating key is missing here: {0}")]
     File(String),
-    #[error("the cipher refused")]
-    Cipher,
+    #[error("there is no rotating key in the key file")]
+    NoCurrentKey,
+    #[error(transparent)]
+    Cipher(#[from] Refused),
 }
 
 /// Nothing is sealed for somebody whose key was destroyed: a command that came too late is a rejection, not a bug.
@@ -49,7 +54,21 @@ pub struct Keyring {
     random: Arc<dyn Random>,
     file: RwLock<KeyFile>,
     subjects: Opened<(Service, u64)>,
-    contents: Opened<(Service, Stream)>,
+    contents: Opened<(Service, Stream, u64)>,
+}
+
+/// A key of a content stream. A stream may have several: each is drawn under a number of its own and its row is never
+/// written again, so that no owner that is none any more can take away what an appended event relies on.
+#[derive(Clone)]
+pub struct ContentKey {
+    id: u64,
+    secret: Secret,
+}
+
+impl std::fmt::Debug for ContentKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ContentKey").field("id", &self.id).finish_non_exhaustive()
+    }
 }
 
 impl Keyring {
@@ -118,7 +137,7 @@ impl Keyring {
         out
     }
 
-    /// The key of a content stream, and the write that makes it durable if it is new.
+    /// A key of a content stream, and the write that makes it durable if it is new.
     ///
     /// A new key is not kept here: only when its write stands may anything rely on it.
     pub async fn key_to_seal(
@@ -126,20 +145,24 @@ impl Keyring {
         service: Service,
         subject: AccountId,
         content: &Stream,
-    ) -> Result<(Secret, Option<Write>), Failure> {
-        if let Some(secret) = self.content_key(service, content).await? {
-            return Ok((secret, None));
+    ) -> Result<(ContentKey, Option<Write>), Failure> {
+        // Whose key is destroyed has a row that opens no more: the next one is asked for all the same, and refused.
+        if let Some(id) = self.content_ids(service, content, 1).await?.first().copied()
+            && let Some(secret) = self.content_key(service, content, id).await?
+        {
+            return Ok((ContentKey { id, secret }, None));
         }
+        let id = u64::from_be_bytes(clock::random_bytes(&*self.random)).max(1);
         let secret: Secret = Zeroizing::new(clock::random_bytes(&*self.random));
         let wrapped = self.wrap_content(service, subject, content, &secret).await?;
         let value = Some(wrapped.encode_to_vec().into());
-        Ok((secret, Some(Write { key: content_row(service, content), value })))
+        Ok((ContentKey { id, secret }, Some(Write { key: content_row(service, content, id), value })))
     }
 
     /// Encrypts under a key of a content stream.
     pub fn seal(
         &self,
-        secret: &Secret,
+        key: &ContentKey,
         subject: AccountId,
         content: &Stream,
         field: &'static str,
@@ -147,20 +170,21 @@ impl Keyring {
     ) -> Result<v1::Sealed, Failure> {
         let aad = associated(content.as_str(), field);
         let (nonce, ciphertext) =
-            encrypt(&*self.random, secret, &aad, plaintext).map_err(Failure::internal)?;
+            encrypt(&*self.random, &key.secret, &aad, plaintext).map_err(Failure::internal)?;
         Ok(v1::Sealed {
             subject_id: subject.get(),
             content: content.as_str().to_owned(),
             nonce,
             ciphertext,
             field: field.to_owned(),
+            key_id: key.id,
         })
     }
 
     /// Decrypts; `None` if the key was destroyed.
     pub async fn open(&self, service: Service, sealed: &v1::Sealed) -> Result<Option<Bytes>, Failure> {
         let content = Stream::named(&sealed.content);
-        let Some(secret) = self.content_key(service, &content).await? else { return Ok(None) };
+        let Some(secret) = self.content_key(service, &content, sealed.key_id).await? else { return Ok(None) };
         let aad = associated(&sealed.content, &sealed.field);
         decrypt(&secret, &aad, &sealed.nonce, &sealed.ciphertext)
             .map(Some)
@@ -174,12 +198,19 @@ impl Keyring {
         String::from_utf8(bytes.to_vec()).map_err(Failure::internal)
     }
 
-    /// Destroys the key of a content stream, which gets none again. It was written plainly, perhaps by another process
-    /// whose clock is ahead, so that a plain delete would not do.
+    /// Destroys the keys of a content stream for good. They were written plainly, perhaps by another process whose clock
+    /// is ahead, so that a plain delete would not do.
     pub async fn destroy_content(&self, service: Service, content: &Stream) -> Result<(), Failure> {
-        self.engine.destroy(&content_row(service, content)).await.map_err(store_failure)?;
-        self.contents.forget(&(service, content.clone()));
-        Ok(())
+        loop {
+            let ids = self.content_ids(service, content, KEYS_AT_ONCE).await?;
+            for id in &ids {
+                self.engine.destroy(&content_row(service, content, *id)).await.map_err(store_failure)?;
+                self.contents.forget(&(service, content.clone(), *id));
+            }
+            if ids.len() < KEYS_AT_ONCE {
+                return Ok(());
+            }
+        }
     }
 
     /// Destroys the key of a subject. An empty row stays, so that nobody makes another one.
@@ -200,18 +231,48 @@ impl Keyring {
         Ok(())
     }
 
-    async fn content_key(&self, service: Service, content: &Stream) -> Result<Option<Secret>, Failure> {
-        let asked = Instant::now();
-        if let Some((secret, _)) = self.contents.get(&(service, content.clone())) {
+    /// Which keys a content stream has.
+    async fn content_ids(
+        &self,
+        service: Service,
+        content: &Stream,
+        limit: usize,
+    ) -> Result<Vec<u64>, Failure> {
+        let scan = Scan {
+            table: tables::content_keys(service).only(),
+            partition: content_partition(content),
+            range: Range::all(),
+            direction: Direction::Forward,
+            limit,
+            after: None,
+        };
+        let page = self.engine.scan(&scan).await.map_err(store_failure)?;
+        page.rows
+            .iter()
+            .map(|(clustering, _)| match clustering.as_ref() {
+                [] => Ok(0),
+                id => KeyReader::new(id).num().map_err(Failure::internal),
+            })
+            .collect()
+    }
+
+    async fn content_key(
+        &self,
+        service: Service,
+        content: &Stream,
+        id: u64,
+    ) -> Result<Option<Secret>, Failure> {
+        let (asked, place) = (Instant::now(), (service, content.clone(), id));
+        if let Some((secret, _)) = self.contents.get(&place) {
             return Ok(Some(secret));
         }
-        let row = self.engine.get(&content_row(service, content)).await.map_err(store_failure)?;
+        let row = self.engine.get(&content_row(service, content, id)).await.map_err(store_failure)?;
         let Some(row) = row else { return Ok(None) };
         let wrapped = v1::WrappedKey::decode(row.value).map_err(Failure::internal)?;
         let Some((subject, since)) = self.subject_key(service, wrapped.under).await? else { return Ok(None) };
         let aad = associated(content.as_str(), "key");
         let secret = unwrap(&subject, &aad, &wrapped).map_err(Failure::internal)?;
-        self.contents.put((service, content.clone()), secret.clone(), asked.min(since));
+        self.contents.put(place, secret.clone(), asked.min(since));
         Ok(Some(secret))
     }
 
@@ -257,7 +318,7 @@ impl Keyring {
         }
         let file = self.file.read();
         let rotating = file.rotating(wrapped.under).ok_or(KeyError::NoRotatingKey(subject, wrapped.under))?;
-        unwrap(&rotating.secret, &subject.to_be_bytes(), &wrapped)
+        Ok(unwrap(&rotating.secret, &subject.to_be_bytes(), &wrapped)?)
     }
 
     /// Made at most once, whoever else wants one at this moment; durable before anything is sealed under it.
@@ -281,8 +342,8 @@ impl Keyring {
 
     fn wrap_subject(&self, subject: u64, secret: &Secret) -> Result<v1::WrappedKey, KeyError> {
         let file = self.file.read();
-        let rotating = file.current().ok_or(KeyError::Cipher)?;
-        wrap(&*self.random, &rotating.secret, rotating.id, &subject.to_be_bytes(), secret)
+        let rotating = file.current().ok_or(KeyError::NoCurrentKey)?;
+        Ok(wrap(&*self.random, &rotating.secret, rotating.id, &subject.to_be_bytes(), secret)?)
     }
 
     /// Makes a new rotating key, wraps every subject's key under it, then drops the old ones from the file.
@@ -375,64 +436,16 @@ pub enum RotateError {
     Store(#[from] StoreError),
 }
 
-fn content_row(service: Service, content: &Stream) -> RowKey {
-    RowKey::new(tables::content_keys(service).only(), Key::new().text(content.as_str()), Bytes::new())
+fn content_partition(content: &Stream) -> Bytes {
+    Key::new().text(content.as_str()).build()
+}
+
+/// Keys had no number once, and one stream had one: they stand where a key without one would.
+fn content_row(service: Service, content: &Stream, id: u64) -> RowKey {
+    let clustering = if id == 0 { Bytes::new() } else { Key::new().num(id).build() };
+    RowKey::new(tables::content_keys(service).only(), content_partition(content), clustering)
 }
 
 fn subject_row(service: Service, subject: u64) -> RowKey {
     RowKey::new(tables::subject_keys(service).only(), Key::new().num(subject), Bytes::new())
-}
-
-fn associated(content: &str, field: &str) -> Vec<u8> {
-    let mut aad = Vec::with_capacity(content.len() + field.len() + 1);
-    aad.extend_from_slice(content.as_bytes());
-    // A zero stands in no name of a stream, so no two pairs make the same bytes.
-    aad.push(0);
-    aad.extend_from_slice(field.as_bytes());
-    aad
-}
-
-fn cipher(secret: &Secret) -> Result<LessSafeKey, KeyError> {
-    Ok(LessSafeKey::new(UnboundKey::new(&AES_256_GCM, secret.as_slice()).map_err(|_| KeyError::Cipher)?))
-}
-
-/// Random nonces: few messages are ever sealed under one key (NIST SP 800-38D allows 2^32).
-fn encrypt(
-    random: &dyn Random,
-    secret: &Secret,
-    aad: &[u8],
-    plaintext: &[u8],
-) -> Result<(Bytes, Bytes), KeyError> {
-    let nonce: [u8; NONCE_LEN] = clock::random_bytes(random);
-    let mut text = plaintext.to_vec();
-    cipher(secret)?
-        .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(aad), &mut text)
-        .map_err(|_| KeyError::Cipher)?;
-    Ok((Bytes::copy_from_slice(&nonce), text.into()))
-}
-
-fn decrypt(secret: &Secret, aad: &[u8], nonce: &[u8], ciphertext: &[u8]) -> Result<Bytes, KeyError> {
-    let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| KeyError::Cipher)?;
-    let mut text = ciphertext.to_vec();
-    let plain =
-        cipher(secret)?.open_in_place(nonce, Aad::from(aad), &mut text).map_err(|_| KeyError::Cipher)?.len();
-    text.truncate(plain);
-    Ok(text.into())
-}
-
-fn wrap(
-    random: &dyn Random,
-    under: &Secret,
-    under_id: u64,
-    aad: &[u8],
-    secret: &Secret,
-) -> Result<v1::WrappedKey, KeyError> {
-    let (nonce, ciphertext) = encrypt(random, under, aad, secret.as_slice())?;
-    Ok(v1::WrappedKey { under: under_id, nonce, ciphertext })
-}
-
-fn unwrap(under: &Secret, aad: &[u8], wrapped: &v1::WrappedKey) -> Result<Secret, KeyError> {
-    let plain = Zeroizing::new(decrypt(under, aad, &wrapped.nonce, &wrapped.ciphertext)?.to_vec());
-    let array = <[u8; 32]>::try_from(plain.as_slice()).map_err(|_| KeyError::Cipher)?;
-    Ok(Zeroizing::new(array))
 }

@@ -308,7 +308,7 @@ impl Lease {
             let laid = [&out, rows];
             let layers = Layers { engine: &*self.shared.platform.engine, laid: &laid };
             let table = readable(view.table(), &self.shared.view_states);
-            let mut written = Rows::new(table, event.position.seq, layers);
+            let mut written = Rows::new(*table, event.position.seq, layers);
             view.project(event, &mut written).await?;
             out.absorb(written.written()?);
         }

@@ -15,7 +15,7 @@
 //! | `reader`, `lease`, `quarantine`, `settle` | those who follow a log; what they put aside, and what becomes of it |
 //! | `bus` | the hint that a log has grown |
 //! | `membership` | who holds which slot |
-//! | `keyring`, `keyfile`, `opened` | sealed payloads |
+//! | `keyring`, `keyfile`, `opened`, `cipher` | sealed payloads |
 //! | `backup` | everything that cannot be computed anew, in files; and a store that holds it again |
 //! | `runtime`, `reads` | what a service holds in its hand |
 //! | `failpoint` | where tests stop a process, in builds of theirs |
@@ -23,6 +23,7 @@
 
 pub mod backup;
 pub mod bus;
+mod cipher;
 pub mod command;
 pub mod error;
 pub mod event;

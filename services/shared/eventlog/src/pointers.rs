@@ -11,6 +11,8 @@ use p92_storage::{Conditional, Engine, Key, LogKey, Row, RowKey, Side, StoreErro
 use parking_lot::RwLock;
 use prost::Message;
 use std::collections::HashMap;
+use std::ops::Deref;
+use std::sync::{Arc, Weak};
 
 /// What the pointer of a view says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,10 +32,44 @@ impl Default for Pointer {
     }
 }
 
+/// What this process knows of one view.
+#[derive(Debug, Default)]
+struct Known {
+    pointer: Pointer,
+    /// Held by whoever reads the table that answers.
+    reading: Arc<()>,
+    /// The same of tables that answered before.
+    read_before: Vec<Weak<()>>,
+}
+
+/// A table that is read. While somebody has it, this process does not say that it has left that table, so that no rebuild
+/// empties it.
+#[derive(Clone, Debug)]
+pub struct Readable {
+    table: TableRef,
+    _reading: Option<Arc<()>>,
+}
+
+impl Readable {
+    /// A table that no rebuild touches.
+    #[must_use]
+    pub const fn only(table: &'static Table) -> Self {
+        Self { table: table.only(), _reading: None }
+    }
+}
+
+impl Deref for Readable {
+    type Target = TableRef;
+
+    fn deref(&self) -> &TableRef {
+        &self.table
+    }
+}
+
 /// The pointers of a service's views, and the rebuilds that its writing shards here have joined.
 #[derive(Debug, Default)]
 pub struct ViewStates {
-    pointers: RwLock<HashMap<&'static str, Pointer>>,
+    pointers: RwLock<HashMap<&'static str, Known>>,
     joined: RwLock<HashMap<(&'static str, LogKey), u64>>,
     /// Under which epoch it was last found out whether a shard had joined.
     found_out: RwLock<HashMap<(&'static str, LogKey), u64>>,
@@ -59,34 +95,53 @@ impl ViewStates {
     fn note(&self, table: &'static Table, pointer: Pointer) {
         let mut pointers = self.pointers.write();
         let known = pointers.entry(table.name).or_default();
-        if known.version <= pointer.version {
-            *known = pointer;
+        if known.pointer.version > pointer.version {
+            return;
         }
+        if known.pointer.side != pointer.side {
+            let before = std::mem::take(&mut known.reading);
+            known.read_before.retain(|reading| reading.strong_count() > 0);
+            known.read_before.push(Arc::downgrade(&before));
+        }
+        known.pointer = pointer;
+    }
+
+    /// Whether nobody here reads a table any more that answered before.
+    #[must_use]
+    pub fn has_left(&self, table: &'static Table) -> bool {
+        let pointers = self.pointers.read();
+        let readers = pointers.get(table.name).map(|known| known.read_before.as_slice()).unwrap_or_default();
+        readers.iter().all(|reading| reading.strong_count() == 0)
     }
 
     /// What the pointer says, as far as this process has noted.
     #[must_use]
     pub fn pointer(&self, table: &'static Table) -> Pointer {
-        self.pointers.read().get(table.name).cloned().unwrap_or_default()
+        self.pointers.read().get(table.name).map(|known| known.pointer.clone()).unwrap_or_default()
     }
 
-    /// The table that answers reads.
+    /// The table that answers reads, to be kept until what is read from it is there.
     #[must_use]
-    pub fn answering(&self, table: &'static Table) -> TableRef {
-        table.side(self.side(table))
+    pub fn answering(&self, table: &'static Table) -> Readable {
+        let pointers = self.pointers.read();
+        let known = pointers.get(table.name);
+        let side = known.map_or(Side::A, |known| known.pointer.side);
+        Readable { table: table.side(side), _reading: known.map(|known| Arc::clone(&known.reading)) }
     }
 
     /// The side that answers reads.
     #[must_use]
     pub fn side(&self, table: &'static Table) -> Side {
-        self.pointers.read().get(table.name).map_or(Side::A, |pointer| pointer.side)
+        self.pointers.read().get(table.name).map_or(Side::A, |known| known.pointer.side)
     }
 
     /// The tables that this writing shard writes.
     #[must_use]
     pub fn written(&self, table: &'static Table, log: LogKey) -> (TableRef, Option<TableRef>) {
-        let (side, rebuild) =
-            self.pointers.read().get(table.name).map_or((Side::A, 0), |known| (known.side, known.rebuild));
+        let (side, rebuild) = {
+            let pointers = self.pointers.read();
+            pointers.get(table.name).map_or((Side::A, 0), |known| (known.pointer.side, known.pointer.rebuild))
+        };
         let both = rebuild != 0 && self.has_joined(table, log, rebuild);
         (table.side(side), both.then(|| table.side(side.other())))
     }
@@ -171,4 +226,27 @@ fn place(table: &Table) -> Bytes {
 
 fn pointer_key(table: &Table) -> RowKey {
     RowKey::new(tables::VIEW_POINTERS.only(), all_pointers(), place(table))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_is_left_when_its_last_reader_has_what_it_wanted() {
+        let (states, view) = (ViewStates::default(), tables::keys(p92_kernel::Service::Posting));
+        let stands = |side, version| states.note(view, Pointer { side, version, ..Pointer::default() });
+        stands(Side::A, Some(1));
+        let reading = states.answering(view);
+        stands(Side::A, Some(2));
+        assert!(states.has_left(view), "it is the same table");
+        stands(Side::B, Some(3));
+        let behind = states.answering(view);
+        assert!(!states.has_left(view));
+        assert_ne!(*reading, *behind);
+        drop(reading);
+        assert!(states.has_left(view), "whoever reads the other one is no matter");
+        stands(Side::A, Some(2));
+        assert_eq!(*states.answering(view), *behind, "what is older is not believed");
+    }
 }

@@ -75,7 +75,8 @@ impl Reads {
         partition: impl Into<Bytes>,
         clustering: impl Into<Bytes>,
     ) -> Result<Option<Row>, Failure> {
-        let key = RowKey::new(readable(table, &self.shared.view_states), partition, clustering);
+        let table = readable(table, &self.shared.view_states);
+        let key = RowKey::new(*table, partition, clustering);
         self.shared.platform.engine.get(&key).await.map_err(store_failure)
     }
 
@@ -97,7 +98,7 @@ impl Reads {
         keys: impl IntoIterator<Item = (Bytes, Bytes)>,
     ) -> Result<Vec<Option<Row>>, Failure> {
         let table = readable(table, &self.shared.view_states);
-        let keys: Vec<RowKey> = keys.into_iter().map(|(p, c)| RowKey::new(table, p, c)).collect();
+        let keys: Vec<RowKey> = keys.into_iter().map(|(p, c)| RowKey::new(*table, p, c)).collect();
         self.shared.platform.engine.get_many(&keys).await.map_err(store_failure)
     }
 
@@ -112,7 +113,7 @@ impl Reads {
         after: Option<Bytes>,
     ) -> Result<Page<(Bytes, Row)>, Failure> {
         let table = readable(table, &self.shared.view_states);
-        let scan = Scan { table, partition: partition.into(), range, direction, limit, after };
+        let scan = Scan { table: *table, partition: partition.into(), range, direction, limit, after };
         self.shared.platform.engine.scan(&scan).await.map_err(store_failure)
     }
 }

@@ -6,7 +6,7 @@ use crate::command::CommandMeta;
 use crate::error::{projection_failure, store_failure};
 use crate::event::{NewEvent, Recorded, position_to_wire};
 use crate::group::COMMAND_BYTES;
-use crate::keyfile::Secret;
+use crate::keyring::ContentKey;
 use crate::keys::stream_partition;
 use crate::overlay::Overlay;
 use crate::owner::Mutant;
@@ -67,7 +67,7 @@ struct Scratch {
     states: HashMap<StateKey, Cached>,
     versions: HashMap<Stream, u64>,
     before: Vec<Write>,
-    fresh: HashMap<Stream, Secret>,
+    fresh: HashMap<Stream, ContentKey>,
     bytes: usize,
     causation_id: u64,
 }
@@ -83,7 +83,7 @@ pub struct Round {
     pub(crate) events: Vec<Recorded>,
     pub(crate) before: Vec<Write>,
     /// Content keys that this round makes: not in the store before its group is.
-    pub(crate) fresh: HashMap<Stream, Secret>,
+    pub(crate) fresh: HashMap<Stream, ContentKey>,
     cache: LruCache<StateKey, Cached>,
     scratch: Scratch,
 }
@@ -225,7 +225,7 @@ impl Round {
         let laid = [&self.pending, &self.overlay];
         let layers = Layers { engine: &*self.shared.platform.engine, laid: self.laid(&laid) };
         let table = readable(table, &self.shared.view_states);
-        let found = layers.get(table, &partition.into(), &clustering.into()).await;
+        let found = layers.get(*table, &partition.into(), &clustering.into()).await;
         Ok(found.map_err(store_failure)?.map(|(value, _)| value))
     }
 
@@ -241,7 +241,7 @@ impl Round {
         let laid = [&self.pending, &self.overlay];
         let layers = Layers { engine: &*self.shared.platform.engine, laid: self.laid(&laid) };
         let table = readable(table, &self.shared.view_states);
-        layers.scan(table, &partition.into(), range, direction, limit).await.map_err(store_failure)
+        layers.scan(*table, &partition.into(), range, direction, limit).await.map_err(store_failure)
     }
 
     /// Encrypts personal content. Its key is durable no later than the group.
@@ -254,21 +254,24 @@ impl Round {
     ) -> Result<v1::Sealed, Failure> {
         let keyring = Arc::clone(&self.shared.platform.keyring);
         let fresh = self.scratch.fresh.get(content).or_else(|| self.fresh.get(content)).cloned();
-        let secret = match fresh {
-            Some(secret) => secret,
+        let key = match fresh {
+            Some(key) => key,
             None => {
-                let (secret, write) = keyring.key_to_seal(self.log.service, subject, content).await?;
+                let (key, write) = keyring.key_to_seal(self.log.service, subject, content).await?;
                 if let Some(write) = write {
                     self.scratch.before.push(write);
-                    self.scratch.fresh.insert(content.clone(), secret.clone());
+                    self.scratch.fresh.insert(content.clone(), key.clone());
                 }
-                secret
+                key
             }
         };
-        keyring.seal(&secret, subject, content, field, plaintext)
+        keyring.seal(&key, subject, content, field, plaintext)
     }
 
-    /// A write to state that must be durable no later than the group. It stays if the command is appended.
+    /// A write to state that must be durable no later than the group.
+    ///
+    /// Nothing fences it: it may stay without the group, or be an owner's that is none any more. So it goes to a row that
+    /// nothing else ever writes, under a number drawn by chance, and an event of the group says that it holds.
     pub fn write_before(&mut self, write: Write) {
         self.scratch.before.push(write);
     }
@@ -396,7 +399,7 @@ impl Round {
                 let laid = [&rows, &self.pending, &self.overlay];
                 let layers = Layers { engine: &*self.shared.platform.engine, laid: self.laid(&laid) };
                 let table = readable(view.table(), &self.shared.view_states);
-                let mut written = Rows::new(table, event.position.seq, layers);
+                let mut written = Rows::new(*table, event.position.seq, layers);
                 view.project(event, &mut written).await.map_err(projection_failure)?;
                 rows.absorb(written.written().map_err(projection_failure)?);
             }

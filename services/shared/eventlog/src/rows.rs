@@ -2,7 +2,7 @@
 
 use crate::ProjectionError;
 use crate::overlay::{Laid, Overlay, Place};
-use crate::pointers::ViewStates;
+use crate::pointers::{Readable, ViewStates};
 use bytes::Bytes;
 use p92_kernel::Seq;
 use p92_storage::{
@@ -278,6 +278,6 @@ pub fn to_writes(overlay: &Overlay, views: &ViewStates, log: LogKey) -> Vec<Proj
 
 /// A logical table as this process reads it.
 #[must_use]
-pub fn readable(table: &'static Table, views: &ViewStates) -> TableRef {
-    if table.class == p92_storage::Class::View { views.answering(table) } else { table.only() }
+pub fn readable(table: &'static Table, views: &ViewStates) -> Readable {
+    if table.class == p92_storage::Class::View { views.answering(table) } else { Readable::only(table) }
 }

@@ -236,7 +236,8 @@ impl Runtime {
             }
             any = true;
             let before = self.noted.lock().get(table.name).copied();
-            if before != Some((rebuild, version)) {
+            // Not before whoever reads the table that answered until now has what it reads; that is looked at again.
+            if before != Some((rebuild, version)) && states.has_left(table) {
                 joins::note(engine, table, rebuild, &self.platform().member, version).await?;
                 self.noted.lock().insert(table.name, (rebuild, version));
             }

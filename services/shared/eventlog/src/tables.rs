@@ -41,7 +41,7 @@ per_service!(
 per_service!(
     /// Keys of content streams, under their subjects' keys.
     content_keys, "_content_keys", Class::State, "p92.event.v1.WrappedKey",
-    "content stream | → its key: opens sealed payloads"
+    "content stream | key → itself, wrapped: opens sealed payloads"
 );
 per_service!(
     /// Keys of subjects, under a rotating key.

@@ -43,12 +43,13 @@ impl Account {
             Command::Erase => self.erase(by),
             Command::SetRole(role) => self.set_role(role, by),
             Command::SetKind(kind) => self.set_kind(kind, by),
-            Command::ChangePassword { kept_session } => {
+            Command::ChangePassword { credential, kept_session } => {
                 self.member()?;
                 if by != By::Itself {
                     govern(by, Role::Admin, self.over())?;
                 }
-                Ok(vec![Event::PasswordChanged { account, home, kept_session }])
+                let replaced = self.credential;
+                Ok(vec![Event::PasswordChanged { account, home, kept_session, credential, replaced }])
             }
             Command::Update(update) => self.update(*update),
         }

@@ -100,6 +100,8 @@ pub struct Account {
     pub activity_pub: Sealed,
     pub prefix_keys: Vec<BlindKey>,
     pub handle_characters: u32,
+    /// The credential that holds its password's hash.
+    pub credential: u64,
 }
 
 /// What an account is born with.
@@ -126,6 +128,8 @@ pub struct Born {
     pub app: u64,
     /// 0: when its id says.
     pub published_ms: u64,
+    /// The credential that holds its password's hash; 0 for one of elsewhere.
+    pub credential: u64,
 }
 
 /// Beginnings of a handle, by which it is completed.
@@ -160,8 +164,9 @@ pub enum Command {
     Erase,
     SetRole(Role),
     SetKind(Kind),
-    /// A new password; the one session that stays, 0 for none.
+    /// A new password, held by this credential; the one session that stays, 0 for none.
     ChangePassword {
+        credential: u64,
         kept_session: u64,
     },
     Update(Box<Update>),
@@ -263,6 +268,8 @@ pub enum Event {
         account: u64,
         home: u64,
         kept_session: u64,
+        credential: u64,
+        replaced: u64,
     },
 }
 
@@ -345,7 +352,7 @@ impl Account {
             Event::Locked { .. } => self.locked = true,
             Event::Unlocked { .. } => self.locked = false,
             Event::PreferencesChanged { preferences, .. } => self.preferences = preferences.clone(),
-            Event::PasswordChanged { .. } => {}
+            Event::PasswordChanged { credential, .. } => self.credential = *credential,
         }
         self
     }
@@ -358,6 +365,7 @@ impl Account {
                 profile: Change::default(),
                 preferences: Preferences::default(),
                 activity_pub: Sealed::default(),
+                credential: 0,
                 ..born.clone()
             },
             standing: born.standing,
@@ -371,6 +379,7 @@ impl Account {
             activity_pub: born.activity_pub.clone(),
             prefix_keys: Vec::new(),
             handle_characters: 0,
+            credential: born.credential,
         }
     }
 

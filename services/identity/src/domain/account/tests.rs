@@ -75,7 +75,7 @@ fn a_remote_account_lives_at_once() {
     for command in [
         Command::SetRole(Role::Moderator),
         Command::SetKind(Kind::Creator),
-        Command::ChangePassword { kept_session: 0 },
+        Command::ChangePassword { credential: 7, kept_session: 0 },
         Command::Approve,
         Command::ConfirmEmail { approval: false },
     ] {
@@ -179,7 +179,7 @@ fn any_command() -> impl Strategy<Value = Command> {
         scope.prop_map(|scope| Command::Restore { scope }),
         Just(Command::SetRole(Role::Admin)),
         Just(Command::SetKind(Kind::Corporate)),
-        Just(Command::ChangePassword { kept_session: 0 }),
+        Just(Command::ChangePassword { credential: 7, kept_session: 0 }),
         any::<bool>().prop_map(|locked| Command::Update(Box::new(Update {
             locked: Some(locked),
             ..Update::default()

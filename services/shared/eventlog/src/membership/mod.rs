@@ -2,7 +2,8 @@
 //!
 //! Each member beats one row every two seconds, under an id that is new at every start. A slot changes hands only by a
 //! conditional write of its ownership row: handed over by its holder, or taken by a member that itself, by reads that
-//! succeeded, saw no beat of the holder for six seconds of its own monotonic clock. Where opening the store proves that
+//! succeeded, saw no beat of the holder for six seconds of its own monotonic clock, of which no look proves more than
+//! three. Where opening the store proves that
 //! nobody else lives, a start takes all slots at once.
 //!
 //! A member that meets an event newer than its build gives the slot back for a while (§3.5): another one, of a newer
@@ -10,9 +11,11 @@
 
 mod holders;
 mod rows;
+mod silence;
 
 pub use holders::Holder;
 pub use rows::{is_held, take_slot};
+pub use silence::DEAD_AFTER;
 
 use crate::tasks::Tasks;
 use bytes::Bytes;
@@ -23,6 +26,7 @@ use p92_storage::{Conditional, Engine, StoreError};
 use parking_lot::Mutex;
 use prost::Message;
 use rows::{member_key, put_owner, slot_name, weight};
+use silence::Seen;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -36,8 +40,6 @@ pub const BEAT_EVERY: Duration = Duration::from_secs(2);
 /// it beats, so that one that comes gets its slots within two seconds, and one that is gone is noticed six to eight after
 /// its last beat.
 pub const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// After how long without a beat a member counts as dead.
-pub const DEAD_AFTER: Duration = Duration::from_secs(6);
 
 /// For how long a slot is given back at first; twice as long whenever it must be given back again soon.
 pub const AWAY_FIRST: Duration = Duration::from_secs(2);
@@ -74,13 +76,6 @@ enum Look {
     AtSlots,
     /// Who lives as well.
     AtMembersToo,
-}
-
-/// What a member saw of another: the last beat, and when it saw it change.
-#[derive(Clone, Copy, Debug)]
-struct Seen {
-    beat: u64,
-    changed: Duration,
 }
 
 /// This process among the members.
@@ -382,14 +377,11 @@ impl Membership {
             let mut seen = self.seen.lock();
             seen.retain(|member, _| rows.iter().any(|(there, ..)| there == member));
             for (member, stamp, row) in rows {
-                let entry = seen.entry(member.clone()).or_insert(Seen { beat: row.beat, changed: asked });
-                if entry.beat != row.beat {
-                    *entry = Seen { beat: row.beat, changed: asked };
-                }
-                let silent = asked.saturating_sub(entry.changed);
-                if member == self.member || !(exclusive || silent >= DEAD_AFTER) {
+                let entry = seen.entry(member.clone()).or_insert_with(|| Seen::first(row.beat, asked));
+                entry.again(row.beat, asked);
+                if member == self.member || !(exclusive || entry.is_dead()) {
                     living.insert(member, row);
-                } else if silent >= FORGET_AFTER {
+                } else if entry.unchanged(asked) >= FORGET_AFTER {
                     forgotten.push((member, stamp));
                 }
             }
@@ -408,7 +400,7 @@ impl Membership {
     pub fn silences(&self) -> BTreeMap<String, Duration> {
         let now = self.clock.monotonic();
         let seen = self.seen.lock();
-        seen.iter().map(|(member, seen)| (member.clone(), now.saturating_sub(seen.changed))).collect()
+        seen.iter().map(|(member, seen)| (member.clone(), seen.unchanged(now))).collect()
     }
 
     /// Takes, keeps or hands over one slot. Answers what its row says then, as far as this member knows.

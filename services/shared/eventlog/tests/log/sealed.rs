@@ -88,6 +88,34 @@ async fn a_destroyed_subject_is_never_given_another_key() {
     platform.stop().await;
 }
 
+/// As of an owner that does not know yet that it is none any more, and of the one after it.
+#[tokio::test]
+async fn whoever_seals_at_the_same_time_takes_nobodys_key_away() {
+    let dir = tempfile::tempdir().unwrap();
+    let (platform, runtime) = start(dir.path()).await;
+    let (keyring, stream) = (&platform.keyring, Stream::new("register", 4));
+    let mut sealed = Vec::new();
+    for _ in 0..2 {
+        sealed.push(keyring.key_to_seal(Service::Posting, subject(), &stream).await.unwrap());
+    }
+    let mut texts = Vec::new();
+    for (key, write) in sealed {
+        platform.engine.write(vec![write.unwrap()]).await.unwrap();
+        texts.push(keyring.seal(&key, subject(), &stream, "text", b"canary").unwrap());
+    }
+    let [again, _] = seal(&runtime, 4).await;
+    assert!(texts.iter().any(|text| text.key_id == again.key_id), "a third one is not made");
+    texts.push(again);
+    for text in &texts {
+        assert!(keyring.open(Service::Posting, text).await.unwrap().is_some());
+    }
+    keyring.destroy_content(Service::Posting, &stream).await.unwrap();
+    for text in &texts {
+        assert_eq!(keyring.open(Service::Posting, text).await.unwrap(), None);
+    }
+    platform.stop().await;
+}
+
 #[tokio::test]
 async fn a_copy_of_the_store_is_closed_by_the_next_rotation() {
     let dir = tempfile::tempdir().unwrap();
