@@ -25,6 +25,8 @@ use tokio_util::sync::CancellationToken;
 const OWN_WRITES: Duration = Duration::from_secs(30);
 /// How long the name of an app is remembered.
 const APPS: Duration = Duration::from_mins(5);
+/// For how long after its last use it is remembered whose a token is.
+const BEARERS: Duration = Duration::from_hours(1);
 /// Positions remembered per account; the newest per log is what matters.
 const OWN_POSITIONS: usize = 64;
 
@@ -105,6 +107,8 @@ pub struct Inner {
     pub limits: Limits,
     pub hosts: Cache<String, Answered<Option<Arc<identity::Server>>>>,
     pub tokens: Cache<[u8; 32], Answered<Arc<Verified>>>,
+    /// For which accounts secrets act, for longer: so that the account can be asked for along with the token.
+    pub bearers: Cache<[u8; 32], u64>,
     pub usage: Cache<u64, Usage>,
     /// Members that posted within thirty days.
     pub active: Cache<u64, u64>,
@@ -179,6 +183,7 @@ impl Gate {
             limits,
             hosts: Cache::builder().max_capacity(10_000).time_to_live(second).build(),
             tokens: brief(100_000).build(),
+            bearers: Cache::builder().max_capacity(100_000).time_to_idle(BEARERS).build(),
             apps: Cache::builder().max_capacity(10_000).time_to_live(APPS).build(),
             usage: Cache::builder().max_capacity(1_000).time_to_live(Duration::from_mins(1)).build(),
             active: Cache::builder().max_capacity(1_000).time_to_live(Duration::from_hours(1)).build(),

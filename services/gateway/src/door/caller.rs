@@ -47,7 +47,9 @@ impl Gate {
             return Ok(known);
         }
         let asked = Instant::now();
-        let request = VerifyTokenRequest { server_id, secret: secret.to_owned() };
+        // Whose a secret is never changes; whether it still stands is asked.
+        let likely_account_id = self.bearers.get(&key).await.unwrap_or_default();
+        let request = VerifyTokenRequest { server_id, secret: secret.to_owned(), likely_account_id };
         let answer = ask(self.deps.tokens.clone().verify_token(request).await).map_err(|problem| {
             match problem.status {
                 StatusCode::UNAUTHORIZED | StatusCode::NOT_FOUND | StatusCode::UNPROCESSABLE_ENTITY => {
@@ -59,6 +61,9 @@ impl Gate {
         let token = there(answer.token)?;
         if token.server_id != server_id {
             return Err(Problem::unauthenticated());
+        }
+        if token.account_id != likely_account_id {
+            self.bearers.insert(key, token.account_id).await;
         }
         let verified = Arc::new(Verified { token, account: answer.account, secret: secret.to_owned() });
         self.tokens.insert(key, Answered::new(asked, Arc::clone(&verified))).await;

@@ -62,6 +62,17 @@ impl Cast {
     }
 }
 
+/// A cast that has begun: who came so far.
+#[derive(Debug, Default)]
+struct Casting {
+    accounts: Vec<identity::Account>,
+    stats: Vec<posting::AuthorStats>,
+}
+
+/// Whose post it is, if that is known already.
+#[derive(Debug)]
+pub struct Author(Vec<identity::Account>);
+
 /// Reads for one viewer.
 #[derive(Clone, Debug)]
 pub struct Reader<'a> {
@@ -108,6 +119,19 @@ impl<'a> Reader<'a> {
 
     /// Whom these posts name, and these accounts.
     pub async fn cast(&self, posts: &[posting::Post], more: &[u64]) -> Result<Cast, Problem> {
+        self.complete(Casting::default(), posts, more).await
+    }
+
+    /// Begins with those whom posts that are still being asked for will probably name.
+    async fn begin(&self, ids: &[u64]) -> Result<Casting, Problem> {
+        let ids: BTreeSet<u64> = ids.iter().copied().filter(|id| *id != 0).collect();
+        let ids: Vec<u64> = ids.into_iter().collect();
+        let (accounts, stats) = futures::try_join!(self.load_accounts(&ids), self.load_stats(&ids))?;
+        Ok(Casting { accounts, stats })
+    }
+
+    async fn complete(&self, begun: Casting, posts: &[posting::Post], more: &[u64]) -> Result<Cast, Problem> {
+        let Casting { accounts: begun, stats: counted } = begun;
         let mut ids: BTreeSet<u64> = more.iter().copied().filter(|id| *id != 0).collect();
         let mut apps = BTreeSet::new();
         for post in posts.iter().flat_map(|post| std::iter::once(post).chain(post.boosted.as_deref())) {
@@ -118,15 +142,22 @@ impl<'a> Reader<'a> {
                 apps.insert(post.app_id);
             }
         }
-        let ids: Vec<u64> = ids.into_iter().collect();
+        // Who is hidden is asked for again, and stays hidden.
+        let unknown: Vec<u64> =
+            ids.iter().copied().filter(|id| !begun.iter().any(|one| one.id == *id)).collect();
+        let uncounted: Vec<u64> =
+            ids.into_iter().filter(|id| !counted.iter().any(|one| one.author_id == *id)).collect();
         let apps: Vec<u64> = apps.into_iter().collect();
-        let (accounts, stats, apps) =
-            futures::try_join!(self.load_accounts(&ids), self.load_stats(&ids), self.load_apps(&apps))?;
+        let (accounts, stats, apps) = futures::try_join!(
+            self.load_accounts(&unknown),
+            self.load_stats(&uncounted),
+            self.load_apps(&apps)
+        )?;
         Ok(Cast {
             server: Arc::clone(&self.caller.server),
             viewer_id: self.viewer_id,
-            accounts: accounts.into_iter().map(|one| (one.id, one)).collect(),
-            stats: stats.into_iter().map(|one| (one.author_id, one)).collect(),
+            accounts: accounts.into_iter().chain(begun).map(|one| (one.id, one)).collect(),
+            stats: stats.into_iter().chain(counted).map(|one| (one.author_id, one)).collect(),
             apps: apps.into_iter().map(|one| (one.id, one)).collect(),
         })
     }
@@ -178,14 +209,38 @@ impl<'a> Reader<'a> {
         if posts.is_empty() {
             return Ok(Vec::new());
         }
-        let cast = self.cast(posts, &[]).await?;
+        self.statuses_of(posts, Casting::default()).await
+    }
+
+    /// What an actor has just published, while he is asked for himself.
+    pub async fn published<T>(
+        &self,
+        actor_id: u64,
+        publish: impl Future<Output = Result<T, Problem>>,
+    ) -> Result<(T, Author), Problem> {
+        let ids = [actor_id];
+        let (answer, accounts) = futures::join!(publish, self.load_accounts(&ids));
+        // Whoever cannot be shown at this moment is asked for once more, and what was published stands.
+        Ok((answer?, Author(accounts.unwrap_or_default())))
+    }
+
+    /// His post, counted among the others of his.
+    pub async fn post_of(&self, author: Author, post: &posting::Post) -> Result<Status, Problem> {
+        let begun = Casting { accounts: author.0, stats: Vec::new() };
+        self.statuses_of(std::slice::from_ref(post), begun).await?.pop().ok_or_else(Problem::not_found)
+    }
+
+    async fn statuses_of(&self, posts: &[posting::Post], begun: Casting) -> Result<Vec<Status>, Problem> {
+        let cast = self.complete(begun, posts, &[]).await?;
         Ok(posts.iter().filter_map(|post| status::status(post, &cast)).collect())
     }
 
     /// The public posts among these ids, and what else the viewer may see, as a JSON array in the order of the ids.
     ///
-    /// The ids must come from somebody who has judged within the last second that the viewer may see them.
-    pub async fn written(&self, ids: &[u64]) -> Result<String, Problem> {
+    /// The ids must come from somebody who has judged within the last second that the viewer may see them. With each stand
+    /// those whom it will probably name, 0 for nobody.
+    pub async fn written(&self, entries: &[(u64, [u64; 2])]) -> Result<String, Problem> {
+        let ids: Vec<u64> = entries.iter().map(|(id, _)| *id).collect();
         let (fragments, server) = (&self.gate.fragments, self.caller.server.id);
         let wrote = self.gate.wrote(self.viewer_id).await;
         let known = |id: &u64| {
@@ -193,8 +248,12 @@ impl<'a> Reader<'a> {
             found.filter(|fragment| !fragment.is_by(self.viewer_id))
         };
         let known: Vec<Option<Arc<Fragment>>> = ids.iter().map(known).collect();
-        let missing: Vec<u64> =
-            ids.iter().zip(&known).filter(|(_, known)| known.is_none()).map(|(id, _)| *id).collect();
+        let missing: Vec<(u64, [u64; 2])> = entries
+            .iter()
+            .zip(&known)
+            .filter(|(_, known)| known.is_none())
+            .map(|(entry, _)| *entry)
+            .collect();
         let (marks, statuses) = futures::try_join!(self.marks(&known), self.afresh(&missing))?;
         let mut marks = marks.into_iter();
         let mut out = String::with_capacity(ids.len() * 2_048);
@@ -214,13 +273,15 @@ impl<'a> Reader<'a> {
         Ok(out)
     }
 
-    async fn afresh(&self, ids: &[u64]) -> Result<HashMap<u64, Status>, Problem> {
-        if ids.is_empty() {
+    async fn afresh(&self, entries: &[(u64, [u64; 2])]) -> Result<HashMap<u64, Status>, Problem> {
+        if entries.is_empty() {
             return Ok(HashMap::new());
         }
-        let posts = self.posts(ids).await?;
+        let ids: Vec<u64> = entries.iter().map(|(id, _)| *id).collect();
+        let named: Vec<u64> = entries.iter().flat_map(|(_, named)| *named).collect();
+        let (posts, begun) = futures::try_join!(self.posts(&ids), self.begin(&named))?;
         let mut out = HashMap::with_capacity(posts.len());
-        for status in self.statuses(&posts).await? {
+        for status in self.statuses_of(&posts, begun).await? {
             let Ok(id) = status.id.parse() else { continue };
             if let Some(fragment) = status.fragment() {
                 self.gate.fragments.remember(self.caller.server.id, id, fragment, self.began);

@@ -79,15 +79,17 @@ pub async fn create(State(gate): State<Gate>, caller: Caller, key: Key, params: 
     request.set_visibility(visibility(&params)?);
     request.sensitive = params.flag("sensitive")?;
     request.language = params.text("language")?.filter(|language| !language.is_empty()).map(str::to_owned);
-    let answer = ask(gate.deps.posts.clone().publish_post(request).await)?;
+    let mut posts = gate.deps.posts.clone();
+    let before = Reader::new(&gate, &caller, actor.account_id).await;
+    let publish = async { ask(posts.publish_post(request).await) };
+    let (answer, author) = before.published(actor.account_id, publish).await?;
     let (receipt, id) = (answer.receipt, answer.post_id);
     let Some(post) = answer.post else { return written(&gate, &caller, actor, receipt, id).await };
     gate.remember(actor.account_id, receipt.as_ref()).await;
     let reader = Reader::new(&gate, &caller, actor.account_id).await;
-    let posts = std::slice::from_ref(&post);
     let (_told, shown) =
-        futures::join!(gate.note(actor.account_id, receipt.as_ref()), reader.statuses(posts));
-    shown?.pop().map(Json).ok_or_else(Problem::not_found)
+        futures::join!(gate.note(actor.account_id, receipt.as_ref()), reader.post_of(author, &post));
+    shown.map(Json)
 }
 
 /// `GET /api/v1/statuses/:id`.

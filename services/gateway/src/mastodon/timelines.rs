@@ -18,9 +18,9 @@ async fn entries_page(
     entries: &[timelines::TimelineEntry],
 ) -> Result<Response, Problem> {
     // Timelines has judged what the viewer may see, so what is public may come from what is at hand.
-    let ids: Vec<u64> = entries.iter().map(|entry| entry.id).collect();
-    let shown = reader.written(&ids).await?;
-    Ok(written(reader.caller, uri, ends(ids.into_iter()), shown))
+    let named = entries.iter().map(|entry| (entry.id, [entry.author_id, entry.booster_id]));
+    let shown = reader.written(&named.collect::<Vec<_>>()).await?;
+    Ok(written(reader.caller, uri, ends(entries.iter().map(|entry| entry.id)), shown))
 }
 
 /// `GET /api/v1/timelines/home`.

@@ -70,12 +70,13 @@ impl App {
     ) -> Result<v1::Account, Failure> {
         let born = &account.born;
         let profile = &account.profile;
-        let counts = self.counts(born.id).await?;
-        let domain =
-            self.domain(born.home).await?.map_or_else(|| born.host.clone(), |domain| domain.to_string());
+        // Whatever is opened first brings the key of the rest.
+        let handle = async { self.open((account.life != Life::Erased).then_some(&born.handle)).await };
+        let asked = futures::try_join!(self.counts(born.id), self.domain(born.home), handle);
+        let (counts, domain, handle) = asked?;
+        let domain = domain.map_or_else(|| born.host.clone(), |domain| domain.to_string());
         let made = Id::new(born.id).map_or(0, |id| id.millis().0);
         let fields: Option<v1::ProfileFields> = self.open_message(profile.fields.as_ref()).await?;
-        let handle = self.open((account.life != Life::Erased).then_some(&born.handle)).await?;
         // Erased since it was read: its key is gone already.
         let state = if handle.is_empty() { AccountState::Erased } else { state };
         Ok(v1::Account {

@@ -11,10 +11,15 @@ use crate::state::Names;
 use crate::tables::{self, UNFINISHED};
 use futures::FutureExt as _;
 use p92_eventlog::{CommandMeta, Receipt, Stream};
-use p92_kernel::{ErrorCode, Failure, Service, Shard};
+use p92_kernel::{Elsewhere, ErrorCode, Failure, Service, Shard};
 use p92_proto::identity::v1;
 use p92_storage::{Direction, Range};
 use prost::Message;
+use std::time::Duration;
+
+/// How long whoever began something waits for its next owner to finish it, and how often he looks.
+const FINISHED_WITHIN: Duration = Duration::from_secs(10);
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// How the claims of an account went.
 enum Outcome {
@@ -74,6 +79,7 @@ impl App {
             Outcome::Refused(what) => (Command::Refuse(what), Some(what)),
         };
         let stream = account_stream(id);
+        let stream_of = stream.clone();
         let meta = CommandMeta::internal(account.born.home, format!("claim/{stream}"));
         let receipt = self
             .runtime
@@ -86,13 +92,46 @@ impl App {
                 }
                 .boxed()
             })
-            .await?;
+            .await;
+        let receipt = match receipt {
+            Err(failure) if is_elsewhere(&failure) => return self.finished_elsewhere(&stream_of).await,
+            receipt => receipt?,
+        };
         self.metrics.signed_up(refused.is_none());
         if let Some(what) = refused {
             self.forget_refused(&account).await?;
             return Err(taken(what));
         }
         Ok(Some(receipt))
+    }
+
+    /// Waits until the shard's next owner, who takes up what was begun here, has finished the claims of a stream.
+    ///
+    /// That the slot moved is not told as such: the whole command would be passed on and begin anew there, and find its
+    /// own names taken.
+    async fn finished_elsewhere(&self, stream: &Stream) -> Result<Option<Receipt>, Failure> {
+        let id = stream.id().ok_or_else(|| Failure::internal("an unfinished stream without id"))?.get();
+        let until = tokio::time::Instant::now() + FINISHED_WITHIN;
+        while tokio::time::Instant::now() < until {
+            tokio::time::sleep(LOOK_AGAIN).await;
+            let claiming = match stream.kind() {
+                "account" => match self.account(id).await?.map(|account| account.life) {
+                    Some(Life::Refused(what)) => return Err(taken(what)),
+                    life => life == Some(Life::Claiming),
+                },
+                _ => match self.server_row(id).await? {
+                    Some(server) if server.life == server::Life::Refused => {
+                        return Err(name_taken(&server.taken));
+                    }
+                    server => server.is_some_and(|server| server.life == server::Life::Claiming),
+                },
+            };
+            if !claiming {
+                return Ok(None);
+            }
+        }
+        let text = "It was begun, and will be finished in a moment.";
+        Err(Failure::unavailable("NOT_FINISHED_YET", text, Duration::from_secs(1)))
     }
 
     /// E-mail address first: it can be given back, a handle never is.
@@ -151,6 +190,7 @@ impl App {
             Some(taken) => server::Command::Refuse { taken: taken.clone() },
             None => server::Command::Grant,
         };
+        let stream_of = stream.clone();
         let meta = CommandMeta::internal(id, format!("claim/{stream}"));
         let receipt = self
             .runtime
@@ -163,7 +203,11 @@ impl App {
                 }
                 .boxed()
             })
-            .await?;
+            .await;
+        let receipt = match receipt {
+            Err(failure) if is_elsewhere(&failure) => return self.finished_elsewhere(&stream_of).await,
+            receipt => receipt?,
+        };
         if let Some(taken) = lost {
             // Nobody was ever at home there, so its other name may be another's.
             for name in names {
@@ -173,6 +217,10 @@ impl App {
         }
         Ok(Some(receipt))
     }
+}
+
+fn is_elsewhere(failure: &Failure) -> bool {
+    failure.source.as_ref().is_some_and(|source| source.is::<Elsewhere>())
 }
 
 fn name_taken(name: &str) -> Failure {

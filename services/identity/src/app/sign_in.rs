@@ -151,10 +151,15 @@ impl App {
     /// The account that a secret stands for; `None` if it is gone, an error if it is suspended.
     pub(crate) async fn bearer(&self, id: u64, server: u64) -> Result<Option<v1::AccountFacts>, Failure> {
         let Some(account) = self.account(id).await? else { return Ok(None) };
+        Self::bearer_of(&account, server)
+    }
+
+    /// The same of an account that is at hand.
+    pub(crate) fn bearer_of(account: &Account, server: u64) -> Result<Option<v1::AccountFacts>, Failure> {
         match account.state_for(server) {
             None | Some(AccountState::Erased) => Ok(None),
             Some(state @ AccountState::Suspended) => Err(cannot_act(state)),
-            Some(_) => Ok(Self::facts(&account, server)),
+            Some(_) => Ok(Self::facts(account, server)),
         }
     }
 

@@ -274,13 +274,23 @@ impl App {
             return Err(no_token());
         }
         let hash = secret_hash(request.server_id, TOKEN, &request.secret);
-        let token = self.state.token(&hash).await?.ok_or_else(no_token)?;
+        let likely = async {
+            match request.likely_account_id {
+                0 => Ok(None),
+                id => self.account(id).await,
+            }
+        };
+        let (token, likely) = futures::try_join!(self.state.token(&hash), likely)?;
+        let token = token.ok_or_else(no_token)?;
         if token.server_id != request.server_id {
             return Err(no_token());
         }
-        let account = match token.account_id {
-            0 => None,
-            id => Some(self.bearer(id, request.server_id).await?.ok_or_else(no_token)?),
+        let account = match (token.account_id, likely) {
+            (0, _) => None,
+            (id, Some(account)) if account.born.id == id => {
+                Some(Self::bearer_of(&account, request.server_id)?.ok_or_else(no_token)?)
+            }
+            (id, _) => Some(self.bearer(id, request.server_id).await?.ok_or_else(no_token)?),
         };
         Ok(v1::VerifyTokenResponse { token: Some(token), account })
     }

@@ -32,7 +32,7 @@ async fn the_erased_are_gone_for_ever() {
 
     assert_eq!(world.get(server, ben, ann).await.unwrap_err().code, ErrorCode::NotFound);
     assert_eq!(world.by_handle(server, "ann").await.unwrap_err().code, ErrorCode::NotFound);
-    let verify = VerifyTokenRequest { server_id: server, secret: token };
+    let verify = VerifyTokenRequest { server_id: server, secret: token, ..Default::default() };
     assert_eq!(reason(world.tokens.verify_token(verify).await), "INVALID_TOKEN");
     let login = |login: &str| CheckPasswordRequest {
         server_id: server,

@@ -71,7 +71,8 @@ impl Scene {
     }
 
     async fn verify(&mut self, server: u64, secret: &str) -> Result<VerifyTokenResponse, String> {
-        let request = VerifyTokenRequest { server_id: server, secret: secret.to_owned() };
+        let request =
+            VerifyTokenRequest { server_id: server, secret: secret.to_owned(), ..Default::default() };
         match self.world.tokens.verify_token(request).await {
             Ok(answer) => Ok(answer.into_inner()),
             Err(status) => Err(crate::world::failure(status).reason.into_owned()),
@@ -94,7 +95,17 @@ async fn a_code_becomes_a_token() {
     let issued = scene.world.tokens.exchange_code(request).await.unwrap().into_inner().token.unwrap();
     let verified = scene.verify(scene.server, &issued.secret).await.unwrap();
     assert_eq!(verified.account.unwrap().id, scene.ann);
-    assert_eq!(verified.token.unwrap().scopes, ["read", "write"]);
+    assert_eq!(verified.token.as_ref().unwrap().scopes, ["read", "write"]);
+    // Whatever a caller remembers of it, it is the same token, and acts for whom it acts.
+    let ben = scene.world.member(scene.server, "ben").await;
+    for likely_account_id in [scene.ann, ben, 1, u64::MAX] {
+        let (server_id, secret) = (scene.server, issued.secret.clone());
+        let request = VerifyTokenRequest { server_id, secret, likely_account_id };
+        let again = scene.world.tokens.verify_token(request).await.unwrap().into_inner();
+        assert_eq!((again.token.as_ref(), again.account.unwrap().id), (verified.token.as_ref(), scene.ann));
+        let unknown = VerifyTokenRequest { server_id, secret: "none".to_owned(), likely_account_id };
+        assert_eq!(reason(scene.world.tokens.verify_token(unknown).await), "INVALID_TOKEN");
+    }
     // A public app shows only the verifier.
     let code = scene.code().await;
     let public = ExchangeCodeRequest { client_secret: String::new(), ..scene.exchange(&code) };

@@ -27,7 +27,7 @@ async fn a_restart_keeps_everything() {
     let found = world.by_handle(server, "ann").await.unwrap();
     assert_eq!((found.id, found.following_count), (ann, 1));
     assert_eq!(world.relationship(server, ann, ben).await.following(), FollowState::Following);
-    let verify = VerifyTokenRequest { server_id: server, secret: token };
+    let verify = VerifyTokenRequest { server_id: server, secret: token, ..Default::default() };
     assert_eq!(world.tokens.verify_token(verify).await.unwrap().into_inner().account.unwrap().id, ann);
     let login = CheckPasswordRequest {
         server_id: server,

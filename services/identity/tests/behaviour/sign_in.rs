@@ -124,7 +124,7 @@ async fn a_new_password_ends_what_the_old_one_opened() {
     assert!(verified(&mut world, server, &sessions[0].1).await.is_err());
     assert!(verified(&mut world, server, &sessions[1].1).await.is_ok(), "the one that was kept");
     assert!(verified(&mut world, server, &sessions[2].1).await.is_err());
-    let verify = VerifyTokenRequest { server_id: server, secret: token };
+    let verify = VerifyTokenRequest { server_id: server, secret: token, ..Default::default() };
     assert_eq!(reason(world.tokens.verify_token(verify).await), "INVALID_TOKEN");
     let old = world.credentials.create_session(login(server, "ann", "correct horse")).await;
     assert_eq!(reason(old), "BAD_CREDENTIALS");

@@ -26,7 +26,7 @@ async fn who_signs_up_is_there() {
     assert_eq!(ids.id, format!("https://a.example/ap/users/{}", account.id));
     assert_eq!(ids.url, "https://a.example/@Ann_Lee");
     let secret = answer.token.unwrap().secret;
-    let verify = VerifyTokenRequest { server_id: server, secret };
+    let verify = VerifyTokenRequest { server_id: server, secret, ..Default::default() };
     let token = world.tokens.verify_token(verify).await.unwrap().into_inner();
     assert_eq!(token.account.unwrap().id, account.id);
     assert_eq!(token.token.unwrap().scopes, ["read", "write:statuses"]);

@@ -2,8 +2,9 @@
 
 use crate::world::{Installation, Replica, shard_of, spread, within};
 use p92_node::role::Role;
-use p92_proto::identity::v1::EraseAccountRequest;
+use p92_proto::event::v1::CommandContext;
 use p92_proto::identity::v1::account_service_client::AccountServiceClient;
+use p92_proto::identity::v1::{AccountState, CreateAccountRequest, EraseAccountRequest};
 use p92_proto::posting::v1 as posting;
 use p92_proto::posting::v1::post_service_client::PostServiceClient;
 use p92_proto::posting::v1::reaction_service_client::ReactionServiceClient;
@@ -76,6 +77,52 @@ async fn a_replica_that_stops_costs_no_command() {
     let posts = within(writer).await.unwrap();
     assert_eq!(posts.iter().collect::<BTreeSet<_>>().len(), posts.len());
     spread(&[&other]).await;
+}
+
+/// A sign-up takes two steps. If the slot moves between them, the whole is not begun again where the slot is now: it would
+/// find its own handle taken. There are no keys here, by which that would not be noticed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_stops_costs_no_sign_up() {
+    let mut all = Installation::new().await;
+    let one = all.start(Role::Identity).await;
+    all.found_at(&[&one]);
+    within(one.runtime.ready()).await;
+    all.make_server(&one).await;
+    let other = all.start(Role::Identity).await;
+    spread(&[&one, &other]).await;
+    let stopped = Arc::new(AtomicBool::new(false));
+    let (made, mut count) = mpsc::unbounded_channel();
+    let mut hands = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let (server_id, stopped, made) = (all.server, Arc::clone(&stopped), made.clone());
+        let mut accounts = AccountServiceClient::new(other.transport());
+        hands.spawn(async move {
+            let mut after = 0;
+            while after < 3 {
+                after += u32::from(stopped.load(Ordering::Acquire));
+                let handle = format!("b{}", rand_name());
+                let request = CreateAccountRequest {
+                    context: Some(CommandContext { server_id, ..CommandContext::default() }),
+                    email: format!("{handle}@one.example"),
+                    handle: handle.clone(),
+                    password: "a long password".to_owned(),
+                    ..CreateAccountRequest::default()
+                };
+                // A failure here is what the test is about.
+                let account = accounts.create_account(request).await.unwrap().into_inner().account.unwrap();
+                assert_eq!((account.handle, account.state), (handle, AccountState::Active.into()));
+                let _ = made.send(());
+            }
+        });
+    }
+    for _ in 0..40 {
+        within(count.recv()).await.unwrap();
+    }
+    one.stop().await;
+    stopped.store(true, Ordering::Release);
+    while let Some(hand) = within(hands.join_next()).await {
+        hand.unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

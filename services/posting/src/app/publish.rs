@@ -8,7 +8,9 @@ use crate::domain::rules::{Audience, check_reply};
 use crate::domain::text::{render, tag};
 use crate::domain::{Rejection, ReplyTo, Visibility, sanitize};
 use crate::tables;
+use crate::view::posts::just_published;
 use crate::view::queries::{TAG_PURPOSE, URL_PURPOSE};
+use crate::wire::published_to_wire;
 use crate::wire::visibility_from_wire;
 use bytes::Bytes;
 use futures::FutureExt as _;
@@ -74,31 +76,43 @@ impl App {
         if let Ok(Prepared { parent: Some(parent), .. }) = &gathered {
             meta.after.push(parent.at);
         }
-        // Only a post from elsewhere that is known already has no event, and so no subject.
-        let known = Arc::new(Mutex::new(None));
-        let (keyring, found) = (Arc::clone(&self.runtime.platform().keyring), Arc::clone(&known));
+        let begun = Arc::new(Mutex::new(None));
+        let (keyring, slot) = (Arc::clone(&self.runtime.platform().keyring), Arc::clone(&begun));
         let receipt = self
             .decide("PublishPost", actor.shard(), meta, gathered, move |round, prepared| {
-                let (keyring, found) = (Arc::clone(&keyring), Arc::clone(&found));
+                let (keyring, slot) = (Arc::clone(&keyring), Arc::clone(&slot));
                 async move {
-                    *found.lock() = begin(round, &keyring, &prepared).await?;
+                    *slot.lock() = Some(begin(round, &keyring, &prepared).await?);
                     Ok(())
                 }
                 .boxed()
             })
             .await?;
         let made = receipt.subject.as_ref().and_then(p92_eventlog::Stream::id).map(Id::get);
-        let id = made.or(*known.lock());
+        let begun = begun.lock().take();
+        // Only a post from elsewhere that is known already has no event, and so no subject.
+        let id = made.or(begun.as_ref().map(Begun::id));
         let id = id.ok_or_else(|| Failure::internal("a post was published without an id"))?;
         // Shown at once, which spares its author a question. What is in the way of that is no reason to refuse.
-        let post = if may_act { self.posts.own(actor, id).await.unwrap_or_default() } else { None };
+        let post = match begun {
+            Some(Begun::New(post)) if post.id == id => Some(*post),
+            _ if may_act => self.posts.own(actor, id).await.unwrap_or_default(),
+            _ => None,
+        };
         Ok(Made { receipt, id, post })
     }
 
     async fn prepare(&self, request: v1::PublishPostRequest) -> Result<Prepared, Stopped> {
         let options = self.posts.fresh(Some(options_of(request.context.as_ref()))).await?;
         let identity = &self.posts.identity;
-        let acting = Acting::ask(identity, &options).await?;
+        let keyring = &self.runtime.platform().keyring;
+        let key = async {
+            if let Some(author) = AccountId::new(options.viewer_id) {
+                keyring.fetch_ahead(Service::Posting, author).await;
+            }
+        };
+        let (acting, ()) = futures::join!(Acting::ask(identity, &options), key);
+        let acting = acting?;
         let visibility = visibility_from_wire(request.visibility()).unwrap_or_else(|| acting.visibility());
         let typed = Typed {
             text: &request.text,
@@ -265,14 +279,32 @@ fn compose_elsewhere(typed: Typed<'_>, remote: &v1::RemoteOrigin) -> Result<Comp
     Ok(Composed { content, sensitive, language })
 }
 
-/// Gives the post its id and begins its stream. `Some` if it is a post from elsewhere that is known already.
-async fn begin(round: &mut Round, keyring: &Keyring, prepared: &Prepared) -> Result<Option<u64>, Failure> {
+/// What became of a post in its round.
+#[derive(Debug)]
+enum Begun {
+    /// It begins, and looks so.
+    New(Box<v1::Post>),
+    /// It is one from elsewhere that is known already.
+    Known(u64),
+}
+
+impl Begun {
+    fn id(&self) -> u64 {
+        match self {
+            Self::New(post) => post.id,
+            Self::Known(id) => *id,
+        }
+    }
+}
+
+/// Gives the post its id and begins its stream.
+async fn begin(round: &mut Round, keyring: &Keyring, prepared: &Prepared) -> Result<Begun, Failure> {
     let author = prepared.acting.actor;
     let received = round.now();
     let (post, object_id, published) = match &prepared.remote {
         Some(remote) => {
             if let Some(known) = known_object(round, &remote.object_id, author.id).await? {
-                return Ok(Some(known));
+                return Ok(Begun::Known(known));
             }
             let published = Millis(remote.published_ms);
             let id = free_remote_id(round, &remote.object_id, published).await?;
@@ -312,8 +344,9 @@ async fn begin(round: &mut Round, keyring: &Keyring, prepared: &Prepared) -> Res
         published,
         app_id: prepared.app_id,
     };
+    let shown = just_published(&published_to_wire(&published), content);
     decide_post(round, post, Command::Publish(Box::new(published))).await?;
-    Ok(None)
+    Ok(Begun::New(Box::new(shown)))
 }
 
 /// A content as events carry it.

@@ -73,7 +73,8 @@ async fn change_post(rows: &mut Rows<'_>, id: u64, change: impl FnOnce(&mut v1::
     Ok(())
 }
 
-fn post_row(post: &v1::PostPublished) -> v1::PostRow {
+/// The row of a post at its beginning.
+pub fn post_row(post: &v1::PostPublished) -> v1::PostRow {
     v1::PostRow {
         author_id: post.author_id,
         author_home_id: post.author_home_id,

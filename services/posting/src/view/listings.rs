@@ -17,6 +17,25 @@ pub fn put_into<M: prost::Message>(rows: &mut Rows<'_>, list: &List, id: u64, sh
     rows.put_message(partition, clustering, &v1::PresenceRow {});
 }
 
+/// The same where a list gets many rows: what the directory says already is not said again. An owner knows that without
+/// asking the store, and saves a write for each post.
+async fn put_among_many<M: prost::Message>(
+    rows: &mut Rows<'_>,
+    list: &List,
+    id: u64,
+    shard: Shard,
+    row: &M,
+) -> Projected {
+    let (partition, clustering) = list.directory_place(id, shard);
+    if rows.get(partition, clustering).await?.is_none() {
+        put_into(rows, list, id, shard, row);
+    } else {
+        let (partition, clustering) = list.place(id);
+        rows.put_message(partition, clustering, row);
+    }
+    Ok(())
+}
+
 /// Takes a row out of a list.
 pub fn take_from(rows: &mut Rows<'_>, list: &List, id: u64) {
     let (partition, clustering) = list.place(id);
@@ -89,14 +108,17 @@ pub async fn outbox(change: &Change, event: &Recorded, rows: &mut Rows<'_>) -> P
     let shard = event.position.shard;
     match change {
         Change::Published(post) => {
-            put_into(rows, &List::outbox(post.author_id), post.post_id, shard, &post_entry(post));
+            let list = List::outbox(post.author_id);
+            put_among_many(rows, &list, post.post_id, shard, &post_entry(post)).await?;
         }
         Change::Edited(edit) => {
-            put_into(rows, &List::outbox(edit.author_id), edit.post_id, shard, &edited_entry(edit));
+            let list = List::outbox(edit.author_id);
+            put_among_many(rows, &list, edit.post_id, shard, &edited_entry(edit)).await?;
         }
         Change::Deleted(post) => take_from(rows, &List::outbox(post.author_id), post.post_id),
         Change::Boosted(boost) => {
-            put_into(rows, &List::outbox(boost.actor_id), boost.boost_id, shard, &boost_entry(boost));
+            let list = List::outbox(boost.actor_id);
+            put_among_many(rows, &list, boost.boost_id, shard, &boost_entry(boost)).await?;
         }
         Change::Unboosted(boost) => take_from(rows, &List::outbox(boost.actor_id), boost.boost_id),
         _ => {}

@@ -1,12 +1,13 @@
 //! Rows, rights, counts, marks and contents made into posts, for one viewer at one moment.
 
+use super::entries::post_row;
 use super::standings::{Identity, Standings};
 use crate::domain::rules::Audience;
 use crate::domain::text::{render, render::Surroundings};
 use crate::tables;
 use crate::wire::visibility_from_wire;
 use bytes::Bytes;
-use futures::future::try_join_all;
+use futures::future::{try_join, try_join_all, try_join3};
 use p92_eventlog::{Platform, Reads};
 use p92_kernel::{AccountId, Failure, Seq, Service};
 use p92_proto::event::v1::{ReadOptions, Sealed};
@@ -110,6 +111,13 @@ impl Posts {
 
     /// Reads entries and asks how the viewer stands to their authors.
     pub async fn judge(&self, options: &ReadOptions, ids: &[u64]) -> Result<Judged, Failure> {
+        let entries = self.with_wrapped(ids).await?;
+        let standings = self.standings_of(options, &entries).await?;
+        Ok(Judged { entries, standings, viewer: AccountId::new(options.viewer_id) })
+    }
+
+    /// Entries, with the posts that boosts among them wrap.
+    async fn with_wrapped(&self, ids: &[u64]) -> Result<HashMap<u64, Entry>, Failure> {
         let mut entries = self.entries(ids.iter().copied()).await?;
         let wrapped: BTreeSet<u64> = entries
             .values()
@@ -117,22 +125,32 @@ impl Posts {
             .filter(|id| !entries.contains_key(id))
             .collect();
         entries.extend(self.entries(wrapped).await?);
-        let accounts: Vec<u64> = entries
-            .values()
-            .filter_map(|entry| match entry {
-                Entry::Post(post) => Some(post.author_id),
-                Entry::Boost(boost) => Some(boost.actor_id),
-                Entry::Tombstone(_) => None,
-            })
-            .collect();
-        let standings = self.identity.standings(options, accounts).await?;
-        Ok(Judged { entries, standings, viewer: AccountId::new(options.viewer_id) })
+        Ok(entries)
+    }
+
+    /// How the viewer stands to everybody in these entries.
+    async fn standings_of(
+        &self,
+        options: &ReadOptions,
+        entries: &HashMap<u64, Entry>,
+    ) -> Result<Standings, Failure> {
+        let accounts = entries.values().filter_map(|entry| match entry {
+            Entry::Post(post) => Some(post.author_id),
+            Entry::Boost(boost) => Some(boost.actor_id),
+            Entry::Tombstone(_) => None,
+        });
+        self.identity.standings(options, accounts).await
     }
 
     /// The posts and boosts among these ids that the viewer may see, in their order.
     pub async fn show(&self, options: &ReadOptions, ids: &[u64]) -> Result<Vec<v1::Post>, Failure> {
-        let judged = self.judge(options, ids).await?;
-        self.show_judged(&judged, ids).await
+        let entries = self.with_wrapped(ids).await?;
+        // Nearly always everything asked for may be seen: it is gathered while identity is asked, and judged then.
+        let viewer = AccountId::new(options.viewer_id);
+        let standings = self.standings_of(options, &entries);
+        let (standings, parts) = try_join(standings, self.parts(&entries, ids, viewer)).await?;
+        let judged = Judged { entries, standings, viewer };
+        Ok(ids.iter().zip(parts).filter_map(|(id, parts)| shown(&judged, *id, parts?)).collect())
     }
 
     /// A post of somebody who acts, as he sees it; `None` if it is gone.
@@ -144,56 +162,46 @@ impl Posts {
 
     /// The posts and boosts among these ids that the judgement lets the viewer see, in their order.
     pub async fn show_judged(&self, judged: &Judged, ids: &[u64]) -> Result<Vec<v1::Post>, Failure> {
-        let shown = ids.iter().filter(|id| judged.post(**id).is_some() || judged.boost(**id).is_some());
-        let posts = try_join_all(shown.map(|id| self.show_one(judged, *id))).await?;
-        Ok(posts.into_iter().flatten().collect())
+        let seen = |id: &&u64| judged.post(**id).is_some() || judged.boost(**id).is_some();
+        let ids: Vec<u64> = ids.iter().filter(seen).copied().collect();
+        let parts = self.parts(&judged.entries, &ids, judged.viewer).await?;
+        Ok(ids.iter().zip(parts).filter_map(|(id, parts)| shown(judged, *id, parts?)).collect())
     }
 
-    async fn show_one(&self, judged: &Judged, id: u64) -> Result<Option<v1::Post>, Failure> {
-        if let Some((boost, row)) = judged.boost(id) {
-            let post = self.make(judged, boost.post_id, row).await?;
-            return Ok(post.map(|post| wrap(id, boost, post)));
-        }
-        match judged.post(id) {
-            Some(row) => self.make(judged, id, row).await,
-            None => Ok(None),
-        }
+    /// What each of these entries is made of, or what it wraps; `None` where nothing can be shown.
+    async fn parts(
+        &self,
+        entries: &HashMap<u64, Entry>,
+        ids: &[u64],
+        viewer: Option<AccountId>,
+    ) -> Result<Vec<Option<Parts>>, Failure> {
+        let parts = ids.iter().map(|id| async move {
+            let post = match entries.get(id) {
+                Some(Entry::Boost(boost)) => boost.post_id,
+                _ => *id,
+            };
+            let Some(Entry::Post(row)) = entries.get(&post) else { return Ok(None) };
+            self.gather(post, row, viewer).await
+        });
+        try_join_all(parts).await
     }
 
     /// `None` if the content cannot be opened any more: the post is on its way out.
-    async fn make(&self, judged: &Judged, id: u64, row: &v1::PostRow) -> Result<Option<v1::Post>, Failure> {
-        let Some(content) = self.content(row.content.as_ref()).await? else { return Ok(None) };
-        let counts = self.counts(id).await?;
-        let marks = match judged.viewer {
-            Some(viewer) => Some(self.marks(id, row, viewer).await?),
-            None => None,
+    async fn gather(
+        &self,
+        id: u64,
+        row: &v1::PostRow,
+        viewer: Option<AccountId>,
+    ) -> Result<Option<Parts>, Failure> {
+        let marks = async {
+            match viewer {
+                Some(viewer) => self.marks(id, row, viewer).await.map(Some),
+                None => Ok(None),
+            }
         };
-        Ok(Some(v1::Post {
-            id,
-            author_id: row.author_id,
-            author_home_id: row.author_home_id,
-            object_id: row.object_id.clone(),
-            url: content.url.clone(),
-            visibility: row.visibility,
-            html: html(&content),
-            text: content.text,
-            content_warning: content.content_warning,
-            sensitive: row.sensitive,
-            language: row.language.clone(),
-            created_ms: row.created_ms,
-            edited_ms: row.edited_ms,
-            in_reply_to_id: row.in_reply_to_id,
-            in_reply_to_author_id: row.in_reply_to_author_id,
-            in_reply_to_object_id: row.in_reply_to_object_id.clone(),
-            conversation_id: row.conversation_id,
-            mentions: content.mentions,
-            tags: content.tags,
-            counts: Some(counts),
-            marks,
-            pinned: row.pinned,
-            app_id: row.app_id,
-            boosted: None,
-        }))
+        let (content, counts, marks) =
+            try_join3(self.content(row.content.as_ref()), self.counts(id), marks).await?;
+        Ok(content.map(|content| Parts { content, counts, marks }))
     }
 
     /// Opens a content; `None` if its key was destroyed.
@@ -251,6 +259,56 @@ impl Posts {
     pub async fn reaction(&self, post: u64, actor: u64) -> Result<v1::ReactionRow, Failure> {
         let row = self.reads.get_message(&tables::REACTIONS, tables::id(post), tables::id(actor)).await?;
         Ok(row.unwrap_or_default())
+    }
+}
+
+/// A post that its author has just published: nobody has done anything with it yet.
+pub fn just_published(event: &v1::PostPublished, content: v1::PostContent) -> v1::Post {
+    let parts = Parts { content, counts: v1::Counts::default(), marks: Some(v1::ViewerMarks::default()) };
+    made(event.post_id, &post_row(event), parts)
+}
+
+/// What stands beside the row of a post.
+struct Parts {
+    content: v1::PostContent,
+    counts: v1::Counts,
+    marks: Option<v1::ViewerMarks>,
+}
+
+/// The post or boost, if the viewer may see it.
+fn shown(judged: &Judged, id: u64, parts: Parts) -> Option<v1::Post> {
+    if let Some((boost, row)) = judged.boost(id) {
+        return Some(wrap(id, boost, made(boost.post_id, row, parts)));
+    }
+    judged.post(id).map(|row| made(id, row, parts))
+}
+
+fn made(id: u64, row: &v1::PostRow, Parts { content, counts, marks }: Parts) -> v1::Post {
+    v1::Post {
+        id,
+        author_id: row.author_id,
+        author_home_id: row.author_home_id,
+        object_id: row.object_id.clone(),
+        url: content.url.clone(),
+        visibility: row.visibility,
+        html: html(&content),
+        text: content.text,
+        content_warning: content.content_warning,
+        sensitive: row.sensitive,
+        language: row.language.clone(),
+        created_ms: row.created_ms,
+        edited_ms: row.edited_ms,
+        in_reply_to_id: row.in_reply_to_id,
+        in_reply_to_author_id: row.in_reply_to_author_id,
+        in_reply_to_object_id: row.in_reply_to_object_id.clone(),
+        conversation_id: row.conversation_id,
+        mentions: content.mentions,
+        tags: content.tags,
+        counts: Some(counts),
+        marks,
+        pinned: row.pinned,
+        app_id: row.app_id,
+        boosted: None,
     }
 }
 

@@ -5,6 +5,8 @@ mod reactions;
 #[cfg(test)]
 mod tests;
 
+pub use posts::published_to_wire;
+
 use crate::domain::{EndReason, Kind, ReplyTo, Visibility};
 use p92_eventlog::{Poison, Recorded};
 use p92_kernel::{AccountId, Id, PostId, ServerId};

@@ -61,7 +61,8 @@ fn tags_from_wire(tags: Vec<v1::SealedTag>) -> Vec<SealedTag> {
     tags.into_iter().map(|tag| SealedTag { key: tag.key, name: tag.name.unwrap_or_default() }).collect()
 }
 
-fn published_to_wire(event: &Published) -> v1::PostPublished {
+/// The event as the log has it.
+pub fn published_to_wire(event: &Published) -> v1::PostPublished {
     let (in_reply_to_id, in_reply_to_author_id) = reply_to_wire(event.reply);
     v1::PostPublished {
         post_id: event.post.get(),

@@ -63,6 +63,8 @@ pub struct Keyring {
 pub struct ContentKey {
     id: u64,
     secret: Secret,
+    /// Since when its subject's key may have been destroyed elsewhere.
+    since: Instant,
 }
 
 impl std::fmt::Debug for ContentKey {
@@ -148,15 +150,39 @@ impl Keyring {
     ) -> Result<(ContentKey, Option<Write>), Failure> {
         // Whose key is destroyed has a row that opens no more: the next one is asked for all the same, and refused.
         if let Some(id) = self.content_ids(service, content, 1).await?.first().copied()
-            && let Some(secret) = self.content_key(service, content, id).await?
+            && let Some((secret, since)) = self.content_key(service, subject.get(), content, id).await?
         {
-            return Ok((ContentKey { id, secret }, None));
+            return Ok((ContentKey { id, secret, since }, None));
         }
+        let (key, write) = self.new_key(service, subject, content).await?;
+        Ok((key, Some(write)))
+    }
+
+    /// A new key of a content stream, and the write that makes it durable: for a stream that has none yet.
+    pub async fn new_key(
+        &self,
+        service: Service,
+        subject: AccountId,
+        content: &Stream,
+    ) -> Result<(ContentKey, Write), Failure> {
         let id = u64::from_be_bytes(clock::random_bytes(&*self.random)).max(1);
         let secret: Secret = Zeroizing::new(clock::random_bytes(&*self.random));
-        let wrapped = self.wrap_content(service, subject, content, &secret).await?;
+        let (wrapped, since) = self.wrap_content(service, subject, content, &secret).await?;
         let value = Some(wrapped.encode_to_vec().into());
-        Ok((ContentKey { id, secret }, Some(Write { key: content_row(service, content, id), value })))
+        let write = Write { key: content_row(service, content, id), value };
+        Ok((ContentKey { id, secret, since }, write))
+    }
+
+    /// Fetches a subject's key ahead, for whoever will seal under it in a moment. That it fails is told then.
+    pub async fn fetch_ahead(&self, service: Service, subject: AccountId) {
+        let _ = self.subject_key(service, subject.get()).await;
+    }
+
+    /// Keeps new keys whose rows stand now.
+    pub fn keep(&self, service: Service, keys: impl IntoIterator<Item = (Stream, ContentKey)>) {
+        for (content, key) in keys {
+            self.contents.put((service, content, key.id), key.secret, key.since);
+        }
     }
 
     /// Encrypts under a key of a content stream.
@@ -184,7 +210,8 @@ impl Keyring {
     /// Decrypts; `None` if the key was destroyed.
     pub async fn open(&self, service: Service, sealed: &v1::Sealed) -> Result<Option<Bytes>, Failure> {
         let content = Stream::named(&sealed.content);
-        let Some(secret) = self.content_key(service, &content, sealed.key_id).await? else { return Ok(None) };
+        let key = self.content_key(service, sealed.subject_id, &content, sealed.key_id).await?;
+        let Some((secret, _)) = key else { return Ok(None) };
         let aad = associated(&sealed.content, &sealed.field);
         decrypt(&secret, &aad, &sealed.nonce, &sealed.ciphertext)
             .map(Some)
@@ -256,24 +283,29 @@ impl Keyring {
             .collect()
     }
 
+    /// A key of a content stream, and since when it may have been destroyed elsewhere. Both rows that it takes are asked
+    /// for at once.
     async fn content_key(
         &self,
         service: Service,
+        subject: u64,
         content: &Stream,
         id: u64,
-    ) -> Result<Option<Secret>, Failure> {
+    ) -> Result<Option<(Secret, Instant)>, Failure> {
         let (asked, place) = (Instant::now(), (service, content.clone(), id));
-        if let Some((secret, _)) = self.contents.get(&place) {
-            return Ok(Some(secret));
+        if let Some(known) = self.contents.get(&place) {
+            return Ok(Some(known));
         }
-        let row = self.engine.get(&content_row(service, content, id)).await.map_err(store_failure)?;
-        let Some(row) = row else { return Ok(None) };
+        let place_of_row = content_row(service, content, id);
+        let row = async { self.engine.get(&place_of_row).await.map_err(store_failure) };
+        let (row, subject_key) = futures::try_join!(row, self.subject_key(service, subject))?;
+        let (Some(row), Some((subject_key, since))) = (row, subject_key) else { return Ok(None) };
         let wrapped = v1::WrappedKey::decode(row.value).map_err(Failure::internal)?;
-        let Some((subject, since)) = self.subject_key(service, wrapped.under).await? else { return Ok(None) };
         let aad = associated(content.as_str(), "key");
-        let secret = unwrap(&subject, &aad, &wrapped).map_err(Failure::internal)?;
-        self.contents.put(place, secret.clone(), asked.min(since));
-        Ok(Some(secret))
+        let secret = unwrap(&subject_key, &aad, &wrapped).map_err(Failure::internal)?;
+        let since = asked.min(since);
+        self.contents.put(place, secret.clone(), since);
+        Ok(Some((secret, since)))
     }
 
     async fn wrap_content(
@@ -282,14 +314,14 @@ impl Keyring {
         subject: AccountId,
         content: &Stream,
         secret: &Secret,
-    ) -> Result<v1::WrappedKey, Failure> {
-        let subject_key = match self.subject_key(service, subject.get()).await? {
-            Some((key, _)) => key,
+    ) -> Result<(v1::WrappedKey, Instant), Failure> {
+        let (subject_key, since) = match self.subject_key(service, subject.get()).await? {
+            Some(key) => key,
             None => self.make_subject_key(service, subject).await?,
         };
         let aad = associated(content.as_str(), "key");
         let wrapped = wrap(&*self.random, &subject_key, subject.get(), &aad, secret);
-        wrapped.map_err(Failure::internal)
+        Ok((wrapped.map_err(Failure::internal)?, since))
     }
 
     /// The key of a subject, and since when it may have been destroyed elsewhere.
@@ -322,7 +354,11 @@ impl Keyring {
     }
 
     /// Made at most once, whoever else wants one at this moment; durable before anything is sealed under it.
-    async fn make_subject_key(&self, service: Service, subject: AccountId) -> Result<Secret, Failure> {
+    async fn make_subject_key(
+        &self,
+        service: Service,
+        subject: AccountId,
+    ) -> Result<(Secret, Instant), Failure> {
         let asked = Instant::now();
         let secret: Secret = Zeroizing::new(clock::random_bytes(&*self.random));
         let wrapped = self.wrap_subject(subject.get(), &secret).map_err(Failure::internal)?;
@@ -331,11 +367,11 @@ impl Keyring {
         match self.engine.compare_and_set(&key, None, value).await.map_err(store_failure)? {
             Conditional::Applied => {
                 self.subjects.put((service, subject.get()), secret.clone(), asked);
-                Ok(secret)
+                Ok((secret, asked))
             }
             Conditional::Stands(_) => {
                 let known = self.subject_key(service, subject.get()).await?;
-                known.map(|(secret, _)| secret).ok_or_else(erased)
+                known.ok_or_else(erased)
             }
         }
     }

@@ -58,8 +58,11 @@ pub struct Lease {
 }
 
 /// For how long a checkpoint may stay behind groups that left nothing to write. Most groups mean nothing to most readers,
-/// and a row for each of them would cost the store more than the groups themselves.
+/// and a row for each of them would cost the store more than the groups themselves. Reads of views wait for their
+/// reader's checkpoint.
 const KEEP_WITHIN: Duration = Duration::from_millis(250);
+/// The same of effects, for which nobody waits.
+const KEEP_EFFECTS_WITHIN: Duration = Duration::from_secs(2);
 
 /// Rows of a group as the store shall have them, and the note that finishes them.
 type Batch = (Vec<ProjectedWrite>, Option<ProjectedWrite>);
@@ -71,6 +74,8 @@ const NOTHING: Batch = (Vec::new(), None);
 struct Kept {
     checkpoint: RowKey,
     stands: Seq,
+    /// For how long it may stay behind.
+    within: Duration,
     /// When it must be moved; `None` while it stands where the reader is.
     due: Option<Instant>,
 }
@@ -79,7 +84,7 @@ impl Kept {
     /// The reader came so far. Rows are written at once, and the checkpoint with them.
     async fn come_to(&mut self, platform: &Platform, to: Seq, (writes, note): Batch) -> Result<(), Wait> {
         if writes.is_empty() {
-            self.due.get_or_insert_with(|| Instant::now() + KEEP_WITHIN);
+            self.due.get_or_insert_with(|| Instant::now() + self.within);
             return Ok(());
         }
         self.move_to(platform, to, (writes, note)).await
@@ -183,7 +188,11 @@ impl Lease {
         let mark = Mark::reader(&self.name, self.log);
         platform.progress.reached(&mark, at);
         let mut groups = GroupStream::new(platform, self.log, at);
-        let mut kept = Kept { checkpoint, stands: at, due: None };
+        let within = match self.work {
+            Work::Views(_) => KEEP_WITHIN,
+            Work::Effects(_) => KEEP_EFFECTS_WITHIN,
+        };
+        let mut kept = Kept { checkpoint, stands: at, within, due: None };
         let mut looks = tokio::time::interval(settle::LOOK_EVERY);
         looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -306,7 +315,7 @@ impl Lease {
         let mut out = Overlay::default();
         for view in views.0.iter().filter(|view| view.wants(event.event_type())) {
             let laid = [&out, rows];
-            let layers = Layers { engine: &*self.shared.platform.engine, laid: &laid };
+            let layers = Layers { engine: &*self.shared.platform.engine, laid: &laid, known: None };
             let table = readable(view.table(), &self.shared.view_states);
             let mut written = Rows::new(*table, event.position.seq, layers);
             view.project(event, &mut written).await?;

@@ -6,6 +6,7 @@
 //! | room | noun |
 //! |---|---|
 //! | `stream`, `event`, `group` | what is written: streams, events, groups, and their bytes |
+//! | `known` | what it has read of its own rows |
 //! | `owner` | deciding a round, appending its group, taking over |
 //! | `worker` | the task that runs an owner and answers in order |
 //! | `view`, `rows` | rows that are functions of events |
@@ -35,6 +36,7 @@ pub mod heads;
 pub mod keyfile;
 pub mod keyring;
 pub mod keys;
+pub mod known;
 pub mod lease;
 pub mod membership;
 pub mod metrics;

@@ -60,9 +60,15 @@ impl Overlay {
         self.rests_on_reads = true;
     }
 
-    /// Takes away the rows that the store has acknowledged: those up to `applied`.
-    pub fn acknowledged(&mut self, applied: Seq) {
-        self.rows.retain(|_, laid| laid.at > applied);
+    /// Takes away the rows that the store has acknowledged, those up to `applied`, and tells of each.
+    pub fn acknowledged(&mut self, applied: Seq, mut tell: impl FnMut(&Place, &Laid)) {
+        self.rows.retain(|place, laid| {
+            let open = laid.at > applied;
+            if !open {
+                tell(place, laid);
+            }
+            open
+        });
     }
 
     /// Takes everything away.

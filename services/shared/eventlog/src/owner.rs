@@ -5,18 +5,20 @@
 use crate::error::store_failure;
 use crate::failpoint;
 use crate::group::{GROUP_BYTES, Group};
+use crate::keyring::ContentKey;
 use crate::overlay::{Laid, Overlay, Place};
 use crate::platform::Shared;
 use crate::progress::Mark;
 use crate::rebuild::joins;
-use crate::round::{Command, Round};
+use crate::round::{Ahead, Command, Round};
 use crate::rows::to_writes;
-use crate::{CommandMeta, Receipt, Recorded, notes, tables};
+use crate::{CommandMeta, Receipt, Recorded, Stream, notes, tables};
 use bytes::Bytes;
 use p92_kernel::{Failure, IdMint, Millis, Position, Seq, clock};
 use p92_proto::event::v1;
 use p92_storage::{Append, LogKey, LogRow, Outcome, ProjectedBatch, Projection, RowKey, StoreError, Write};
 use prost::{Message, Name};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -78,6 +80,8 @@ enum Appended {
 pub struct Decided {
     row: LogRow,
     before: Vec<Write>,
+    /// The content keys among these writes.
+    fresh: HashMap<Stream, ContentKey>,
     laid: Overlay,
     rowed: Rowed,
 }
@@ -214,6 +218,8 @@ impl Owner {
             let rowed = self.rowed(&group, body, from, &mut rows);
             from = rowed.last_seq();
             finish(self.shared(), &rowed).await?;
+            // These rows went past what is laid over reads, and so past what is known of them.
+            self.round.forget_rows();
         }
         Ok(())
     }
@@ -267,9 +273,24 @@ impl Owner {
         self.round.events.iter().map(|event| event.bytes.len()).sum::<usize>() < GROUP_BYTES
     }
 
+    /// A rebuild fills the other table of a view behind this owner's back.
+    pub fn forget_rows(&mut self) {
+        self.round.forget_rows();
+    }
+
     /// Takes away what the store has acknowledged from what is laid over reads.
     pub fn acknowledged(&mut self, applied: Seq) {
-        self.round.overlay.acknowledged(applied);
+        self.round.acknowledged(applied);
+    }
+
+    /// The rows that tell of each command of a round whether it was done already.
+    pub fn ahead<'a>(&self, metas: impl Iterator<Item = &'a CommandMeta>) -> Ahead {
+        self.round.ahead(metas)
+    }
+
+    /// Reads them at once, before the first command asks for its own.
+    pub async fn look(&self, ahead: Ahead) {
+        self.round.look(ahead).await;
     }
 
     /// Decides one command on the state that the ones before it left.
@@ -282,14 +303,14 @@ impl Owner {
         let events = std::mem::take(&mut self.round.events);
         let before = std::mem::take(&mut self.round.before);
         let mut pending = std::mem::take(&mut self.round.pending);
-        self.round.fresh.clear();
+        let fresh = std::mem::take(&mut self.round.fresh);
         if events.is_empty() {
             return None;
         }
         let group = self.group(self.round.head.next(), events);
         let row = group.to_row();
         let rowed = self.rowed(&group, row.events.clone(), self.round.head, &mut pending);
-        Some(Decided { row, before, laid: pending, rowed })
+        Some(Decided { row, before, fresh, laid: pending, rowed })
     }
 
     fn rowed(&self, group: &Group, body: Bytes, from: Seq, rows: &mut Overlay) -> Rowed {
@@ -313,6 +334,7 @@ impl Owner {
             Appended::Done => {
                 self.round.head = decided.row.last_seq;
                 self.round.overlay.absorb(decided.laid);
+                self.shared().platform.keyring.keep(self.log().service, decided.fresh);
                 Ok(decided.rowed)
             }
             Appended::Lost(stands) if self.shared().mutated(Mutant::NoTakeOverAfterLoss) => {

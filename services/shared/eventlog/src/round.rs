@@ -8,17 +8,19 @@ use crate::event::{NewEvent, Recorded, position_to_wire};
 use crate::group::COMMAND_BYTES;
 use crate::keyring::ContentKey;
 use crate::keys::stream_partition;
+use crate::known::Known;
 use crate::overlay::Overlay;
 use crate::owner::Mutant;
 use crate::platform::Shared;
+use crate::pointers::Readable;
 use crate::rows::{Layers, Rows, readable};
-use crate::{Poison, Receipt, Stream, tables};
+use crate::{Poison, Receipt, Stream, keys, tables};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use lru::LruCache;
 use p92_kernel::{AccountId, ErrorCode, Failure, Id, IdMint, Millis, Position, Seq};
 use p92_proto::event::v1;
-use p92_storage::{Direction, Key, LogKey, Range, Table, Write};
+use p92_storage::{Direction, Key, LogKey, Range, RowKey, Table, Write};
 use prost::Message;
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
@@ -70,6 +72,14 @@ struct Scratch {
     fresh: HashMap<Stream, ContentKey>,
     bytes: usize,
     causation_id: u64,
+    minted: Vec<Id>,
+}
+
+/// Rows that the commands of a round will ask for.
+#[derive(Debug)]
+pub struct Ahead {
+    rows: Vec<RowKey>,
+    _table: Readable,
 }
 
 /// A shard as its owner sees it, with the round that is being decided.
@@ -85,6 +95,7 @@ pub struct Round {
     /// Content keys that this round makes: not in the store before its group is.
     pub(crate) fresh: HashMap<Stream, ContentKey>,
     cache: LruCache<StateKey, Cached>,
+    known: Known,
     scratch: Scratch,
 }
 
@@ -110,6 +121,7 @@ impl Round {
             before: Vec::new(),
             fresh: HashMap::new(),
             cache: LruCache::new(CACHED),
+            known: Known::default(),
             scratch: Scratch::default(),
         }
     }
@@ -117,7 +129,23 @@ impl Round {
     /// Forgets everything of the shard.
     pub(crate) fn forget(&mut self) {
         self.overlay.clear();
+        self.known.clear();
         self.forget_round();
+    }
+
+    /// Forgets what it has read of rows.
+    pub(crate) fn forget_rows(&mut self) {
+        self.known.clear();
+    }
+
+    /// The store has acknowledged all rows up to a place.
+    pub(crate) fn acknowledged(&mut self, applied: Seq) {
+        let (known, states) = (&self.known, &self.shared.view_states);
+        self.overlay.acknowledged(applied, |place, laid| {
+            let table = *readable(laid.table, states);
+            let key = RowKey::new(table, place.partition.clone(), place.clustering.clone());
+            known.wrote(&key, laid.value.clone().map(|value| (value, laid.at)));
+        });
     }
 
     /// Forgets the round that could not be appended, and every state folded with it.
@@ -144,7 +172,14 @@ impl Round {
 
     /// A new id of this shard, above all before it.
     pub fn next_id(&mut self) -> Id {
-        self.mint.next(self.shared.platform.clock.now())
+        let id = self.mint.next(self.shared.platform.clock.now());
+        self.scratch.minted.push(id);
+        id
+    }
+
+    /// Whether the command has just given this stream its id: there can be nothing of it in the store.
+    fn is_new(&self, stream: &Stream) -> bool {
+        stream.id().is_some_and(|id| self.scratch.minted.contains(&id))
     }
 
     /// The event that caused this command, 0 for a request from outside.
@@ -162,6 +197,9 @@ impl Round {
             && let Some(state) = state.downcast_ref::<A>()
         {
             return Ok(Loaded { state: state.clone(), version });
+        }
+        if self.is_new(stream) {
+            return Ok(Loaded { state: A::default(), version: 0 });
         }
         let loaded = self.fold::<A>(stream).await?;
         let state = Arc::new(loaded.state.clone());
@@ -202,7 +240,7 @@ impl Round {
         limit: usize,
     ) -> Result<Vec<(Bytes, Bytes)>, Failure> {
         let laid = [&self.pending, &self.overlay];
-        let layers = Layers { engine: &*self.shared.platform.engine, laid: self.laid(&laid) };
+        let layers = self.layers(&laid, None);
         let range = Range { from, to: None };
         layers
             .scan(table.only(), &stream_partition(stream), range, Direction::Forward, limit)
@@ -211,8 +249,9 @@ impl Round {
     }
 
     /// The layers that reads go through: all of them, but for the mutant that the model and the simulation must catch.
-    fn laid<'a>(&self, layers: &'a [&'a Overlay]) -> &'a [&'a Overlay] {
-        if self.shared.mutated(Mutant::NoOverlay) { &[] } else { layers }
+    fn layers<'a>(&'a self, laid: &'a [&'a Overlay], known: Option<&'a Known>) -> Layers<'a> {
+        let laid = if self.shared.mutated(Mutant::NoOverlay) { &[] } else { laid };
+        Layers { engine: &*self.shared.platform.engine, laid, known }
     }
 
     /// A row of a view or of state, as the commands before this one left it.
@@ -222,10 +261,20 @@ impl Round {
         partition: impl Into<Bytes>,
         clustering: impl Into<Bytes>,
     ) -> Result<Option<Bytes>, Failure> {
+        self.row_as(None, table, partition.into(), clustering.into()).await
+    }
+
+    async fn row_as(
+        &self,
+        known: Option<&Known>,
+        table: &'static Table,
+        partition: Bytes,
+        clustering: Bytes,
+    ) -> Result<Option<Bytes>, Failure> {
         let laid = [&self.pending, &self.overlay];
-        let layers = Layers { engine: &*self.shared.platform.engine, laid: self.laid(&laid) };
+        let layers = self.layers(&laid, known);
         let table = readable(table, &self.shared.view_states);
-        let found = layers.get(*table, &partition.into(), &clustering.into()).await;
+        let found = layers.get(*table, &partition, &clustering).await;
         Ok(found.map_err(store_failure)?.map(|(value, _)| value))
     }
 
@@ -239,7 +288,7 @@ impl Round {
         limit: usize,
     ) -> Result<Vec<(Bytes, Bytes)>, Failure> {
         let laid = [&self.pending, &self.overlay];
-        let layers = Layers { engine: &*self.shared.platform.engine, laid: self.laid(&laid) };
+        let layers = self.layers(&laid, None);
         let table = readable(table, &self.shared.view_states);
         layers.scan(*table, &partition.into(), range, direction, limit).await.map_err(store_failure)
     }
@@ -257,7 +306,13 @@ impl Round {
         let key = match fresh {
             Some(key) => key,
             None => {
-                let (key, write) = keyring.key_to_seal(self.log.service, subject, content).await?;
+                let service = self.log.service;
+                let (key, write) = if self.is_new(content) {
+                    let (key, write) = keyring.new_key(service, subject, content).await?;
+                    (key, Some(write))
+                } else {
+                    keyring.key_to_seal(service, subject, content).await?
+                };
                 if let Some(write) = write {
                     self.scratch.before.push(write);
                     self.scratch.fresh.insert(content.clone(), key.clone());
@@ -327,15 +382,42 @@ impl Round {
         Ok(Receipt { positions, repeated: false, subject })
     }
 
+    /// The rows of these commands' keys that are not known yet.
+    pub(crate) fn ahead<'a>(&self, metas: impl Iterator<Item = &'a CommandMeta>) -> Ahead {
+        let LogKey { service, shard } = self.log;
+        let table = readable(tables::keys(service), &self.shared.view_states);
+        let places = metas
+            .filter(|meta| !meta.key.is_empty())
+            .map(|meta| keys::key_place(service, shard, &meta.scope, &meta.key));
+        let rows = places
+            .filter(|place| self.overlay.get(place).is_none())
+            .map(|place| RowKey::new(*table, place.partition, place.clustering))
+            .filter(|row| self.known.get(row).is_none())
+            .collect();
+        Ahead { rows, _table: table }
+    }
+
+    /// Reads them. That this fails is no failure of a command: it reads its own.
+    pub(crate) async fn look(&self, ahead: Ahead) {
+        if ahead.rows.len() < 2 {
+            return;
+        }
+        let found = self.shared.platform.engine.get_many(&ahead.rows).await.unwrap_or_default();
+        for (row, found) in ahead.rows.into_iter().zip(found) {
+            self.known.read(row, &found.map(|found| (found.value, Seq(found.stamp))));
+        }
+    }
+
     /// The receipt of an earlier command under the same key.
     async fn repeated(&self, meta: &CommandMeta) -> Result<Option<Receipt>, Failure> {
         if meta.key.is_empty() {
             return Ok(None);
         }
-        let place = crate::keys::key_place(self.log.service, self.log.shard, &meta.scope, &meta.key);
+        let place = keys::key_place(self.log.service, self.log.shard, &meta.scope, &meta.key);
         let table = tables::keys(self.log.service);
-        let Some(value) = self.row(table, place.partition, place.clustering).await? else { return Ok(None) };
-        let Some(row) = crate::keys::read_key(value, self.now().0).map_err(Failure::internal)? else {
+        let value = self.row_as(Some(&self.known), table, place.partition, place.clustering).await?;
+        let Some(value) = value else { return Ok(None) };
+        let Some(row) = keys::read_key(value, self.now().0).map_err(Failure::internal)? else {
             return Ok(None);
         };
         if row.digest != meta.digest {
@@ -354,7 +436,8 @@ impl Round {
     }
 
     fn envelopes(&mut self, meta: &CommandMeta, events: Vec<(Stream, u64, NewEvent)>) -> Vec<Recorded> {
-        let ids: Vec<Id> = events.iter().map(|_| self.next_id()).collect();
+        let now = self.shared.platform.clock.now();
+        let ids: Vec<Id> = events.iter().map(|_| self.mint.next(now)).collect();
         let time_ms = self.mint.time().0;
         let correlation_id = match (meta.correlation_id, ids.first()) {
             (0, Some(first)) => first.get(),
@@ -394,10 +477,10 @@ impl Round {
     pub(crate) async fn project(&self, events: &[Recorded]) -> Result<Overlay, Failure> {
         let mut rows = Overlay::default();
         for event in events {
-            crate::keys::lay_stream_row(event, &mut rows);
+            keys::lay_stream_row(event, &mut rows);
             for view in self.shared.own_views.0.iter().filter(|view| view.wants(event.event_type())) {
                 let laid = [&rows, &self.pending, &self.overlay];
-                let layers = Layers { engine: &*self.shared.platform.engine, laid: self.laid(&laid) };
+                let layers = self.layers(&laid, Some(&self.known));
                 let table = readable(view.table(), &self.shared.view_states);
                 let mut written = Rows::new(*table, event.position.seq, layers);
                 view.project(event, &mut written).await.map_err(projection_failure)?;

@@ -1,6 +1,7 @@
 //! What a view sees while it projects one event: its own table, as the events before this one left it.
 
 use crate::ProjectionError;
+use crate::known::Known;
 use crate::overlay::{Laid, Overlay, Place};
 use crate::pointers::{Readable, ViewStates};
 use bytes::Bytes;
@@ -15,6 +16,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 pub struct Layers<'a> {
     pub engine: &'a dyn Engine,
     pub laid: &'a [&'a Overlay],
+    /// Where whoever reads writes these rows alone: what it knows of them.
+    pub known: Option<&'a Known>,
 }
 
 impl Layers<'_> {
@@ -33,7 +36,14 @@ impl Layers<'_> {
             }
         }
         let key = RowKey::new(table, partition.clone(), clustering.clone());
-        Ok(self.engine.get(&key).await?.map(|row| (row.value, Seq(row.stamp))))
+        if let Some(stored) = self.known.and_then(|known| known.get(&key)) {
+            return Ok(stored);
+        }
+        let stored = self.engine.get(&key).await?.map(|row| (row.value, Seq(row.stamp)));
+        if let Some(known) = self.known {
+            known.read(key, &stored);
+        }
+        Ok(stored)
     }
 
     /// The first `limit` rows of a range, in its direction, as the newest layers that have them say. However many rows
@@ -191,7 +201,7 @@ impl<'a> Rows<'a> {
         self.out.has_read();
         let mut laid = vec![&self.out];
         laid.extend_from_slice(self.layers.laid);
-        let layers = Layers { engine: self.layers.engine, laid: &laid };
+        let layers = Layers { laid: &laid, ..self.layers };
         let found = layers.scan_stamped(self.table, &partition, range, direction, limit).await?;
         for row in found.iter().filter(|row| row.stored.is_some_and(|stamp| stamp >= self.at)) {
             self.ahead.insert(self.place(&partition, &row.clustering));

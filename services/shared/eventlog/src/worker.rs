@@ -312,6 +312,7 @@ impl Run {
                 Next::End(ended) => break ended,
                 Next::Join(join) => {
                     stage.drain().await;
+                    self.owner.forget_rows();
                     rebuild::join(&self.shared, self.log, (self.owner.head(), epoch), join).await;
                     stage = Stage::start(&self.shared, self.owner.head());
                 }
@@ -366,6 +367,8 @@ impl Run {
         finisher: &mpsc::Sender<Finishing>,
     ) -> Result<Vec<Queued>, Vec<Queued>> {
         let mut decided: Vec<(Queued, Result<Receipt, Failure>)> = Vec::with_capacity(batch.len());
+        let ahead = self.owner.ahead(batch.iter().map(|queued| &queued.meta));
+        self.owner.look(ahead).await;
         let mut batch = batch.into_iter();
         while self.owner.has_room() {
             let Some(mut queued) = batch.next() else { break };

@@ -63,7 +63,7 @@ async fn replay_group(
         |event: &&Recorded| view.wants(event.event_type()) && !left_out.contains(&event.position.seq);
     for event in group.events.iter().filter(wanted) {
         let laid = [&rows];
-        let layers = Layers { engine: &*platform.engine, laid: &laid };
+        let layers = Layers { engine: &*platform.engine, laid: &laid, known: None };
         let mut written = Rows::new(target, event.position.seq, layers);
         view.project(event, &mut written).await?;
         rows.absorb(written.written()?);

@@ -78,7 +78,7 @@ async fn a_scan_misses_no_row_however_many_are_stored_or_hidden() {
     let mut expected = stored(&engine).await;
     let overlays = layers(&mut expected);
     let laid: Vec<&Overlay> = overlays.iter().collect();
-    let layers = Layers { engine: &*engine, laid: &laid };
+    let layers = Layers { engine: &*engine, laid: &laid, known: None };
     let ranges = [
         Range::all(),
         Range { from: Some(at(90)), to: Some(at(5_001)) },
@@ -107,7 +107,7 @@ async fn pages_hold_every_row_once() {
     let mut expected = stored(&engine).await;
     let overlays = layers(&mut expected);
     let laid: Vec<&Overlay> = overlays.iter().collect();
-    let layers = Layers { engine: &*engine, laid: &laid };
+    let layers = Layers { engine: &*engine, laid: &laid, known: None };
     for direction in [Direction::Forward, Direction::Backward] {
         for step in [7, 600, 1_000] {
             let (mut range, mut found) = (Range::all(), Vec::new());
@@ -146,7 +146,7 @@ async fn rows_that_are_ahead_are_seen_by_a_scan_and_left_alone() {
         note: None,
     };
     engine.project(batch).await.unwrap();
-    let mut rows = Rows::new(table, Seq(5), Layers { engine: &*engine, laid: &[] });
+    let mut rows = Rows::new(table, Seq(5), Layers { engine: &*engine, laid: &[], known: None });
     let found = rows.scan(partition(), Range::all(), Direction::Forward, 10).await.unwrap();
     assert_eq!(found.len(), 3);
     for (clustering, _) in found {
