@@ -49,7 +49,8 @@ impl Clearing {
             return Ok(app.end_if_erased(ending, from, to, event.event.event_id).await?);
         }
         let changed: v1::PasswordChanged = event.decode()?;
-        Ok(app.end_password(&changed, event.time().0).await?)
+        let (account, at) = (changed.account_id, event.time().0);
+        Ok(app.end_sign_ins(account, at, changed.kept_session_id).await?)
     }
 }
 

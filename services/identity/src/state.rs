@@ -184,11 +184,6 @@ impl State {
         Ok(found.map(|row| row.password_hash))
     }
 
-    /// Forgets a password that another one has replaced.
-    pub async fn forget_password(&self, account: u64, credential: u64) -> Result<(), Failure> {
-        self.destroy(&credential_row(account, credential)).await
-    }
-
     /// Forgets every password of an account, also those that never came into force.
     pub async fn forget_passwords(&self, account: u64) -> Result<(), Failure> {
         let mut after = None;

@@ -70,6 +70,10 @@ impl Tending {
         }
         if now >= self.sweep_at {
             self.sweep_at = now + self.sweep_every;
+            match app.sweep_passwords().await {
+                Ok(swept) => tracing::debug!(swept, "passwords that are not in force were thrown away"),
+                Err(failure) => tracing::warn!(%failure, "passwords that are not in force wait"),
+            }
             match app.state.sweep(app.now().0).await {
                 Ok(swept) => tracing::debug!(swept, "expired codes and sessions were thrown away"),
                 Err(failure) => tracing::warn!(%failure, "expired codes and sessions wait to be thrown away"),

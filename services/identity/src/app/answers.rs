@@ -58,7 +58,9 @@ impl App {
     ) -> Result<Option<v1::Account>, Failure> {
         let Some(state) = viewer.sees(account) else { return Ok(None) };
         let own = account.born.id == viewer.account;
-        Ok(Some(self.opened(account, state, own).await?))
+        let shown = self.opened(account, state, own).await?;
+        // Erased since it was read: nobody sees it any more.
+        Ok((shown.state() != v1::AccountState::Erased).then_some(shown))
     }
 
     /// An account with everything that is shown of it; `own`: with what only itself sees.
@@ -77,8 +79,10 @@ impl App {
         let domain = domain.map_or_else(|| born.host.clone(), |domain| domain.to_string());
         let made = Id::new(born.id).map_or(0, |id| id.millis().0);
         let fields: Option<v1::ProfileFields> = self.open_message(profile.fields.as_ref()).await?;
+        let activity_pub = self.addresses(account).await?;
         // Erased since it was read: its key is gone already.
-        let state = if handle.is_empty() { AccountState::Erased } else { state };
+        let gone = handle.is_empty() || activity_pub.is_none();
+        let state = if gone { AccountState::Erased } else { state };
         Ok(v1::Account {
             id: born.id,
             server_id: born.home,
@@ -98,7 +102,7 @@ impl App {
             indexable: profile.indexable,
             hide_follows: profile.hide_follows,
             created_ms: if born.published_ms == 0 { made } else { born.published_ms },
-            activity_pub: self.addresses(account).await?,
+            activity_pub,
             preferences: own.then(|| preferences_out(&account.preferences)),
             followers_count: counts.followers,
             following_count: counts.following,

@@ -11,7 +11,7 @@ use crate::state::Names;
 use crate::tables::{self, UNFINISHED};
 use futures::FutureExt as _;
 use p92_eventlog::{CommandMeta, Receipt, Stream};
-use p92_kernel::{Elsewhere, ErrorCode, Failure, Service, Shard};
+use p92_kernel::{Elsewhere, ErrorCode, Failure, Id, Service, Shard};
 use p92_proto::identity::v1;
 use p92_storage::{Direction, Range};
 use prost::Message;
@@ -20,6 +20,12 @@ use std::time::Duration;
 /// How long whoever began something waits for its next owner to finish it, and how often he looks.
 const FINISHED_WITHIN: Duration = Duration::from_secs(10);
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// How claims stand that were not refused.
+enum Stands {
+    Open,
+    Granted,
+}
 
 /// How the claims of an account went.
 enum Outcome {
@@ -50,20 +56,34 @@ impl App {
 
     /// Finishes the claims of a stream, if they are not. Safe to repeat, and to do twice at once.
     async fn finish(&self, stream: &Stream) -> Result<(), Failure> {
-        let id = stream.id().ok_or_else(|| Failure::internal("an unfinished stream without id"))?;
-        let finished = match stream.kind() {
-            "account" => self.finish_account(id.get()).await.map(|_| ()),
-            _ => self.finish_server(id.get()).await.map(|_| ()),
-        };
-        match finished {
+        match self.finish_here(stream).await {
             // It was refused, and now that stands in the log.
             Err(failure) if failure.code == ErrorCode::AlreadyExists => Ok(()),
+            finished => finished.map(drop),
+        }
+    }
+
+    async fn finish_here(&self, stream: &Stream) -> Result<Option<Receipt>, Failure> {
+        let id = id_of(stream)?;
+        match stream.kind() {
+            "account" => self.finish_account(id).await,
+            _ => self.finish_server(id).await,
+        }
+    }
+
+    /// The same for whoever has begun it: if the slot moves meanwhile, waits for the next owner, who takes it up.
+    ///
+    /// That the slot moved is not told as such: the whole command would be passed on and begin anew there, and find its
+    /// own names taken.
+    pub(crate) async fn finish_begun(&self, stream: &Stream) -> Result<Option<Receipt>, Failure> {
+        match self.finish_here(stream).await {
+            Err(failure) if is_elsewhere(&failure) => self.finished_elsewhere(stream).await,
             finished => finished,
         }
     }
 
     /// Claims the names of an account and says how it went. An error if they were another's.
-    pub(crate) async fn finish_account(&self, id: u64) -> Result<Option<Receipt>, Failure> {
+    async fn finish_account(&self, id: u64) -> Result<Option<Receipt>, Failure> {
         let account = self.account(id).await?.ok_or_else(|| Failure::not_found("account"))?;
         match account.life {
             Life::Claiming => {}
@@ -79,7 +99,6 @@ impl App {
             Outcome::Refused(what) => (Command::Refuse(what), Some(what)),
         };
         let stream = account_stream(id);
-        let stream_of = stream.clone();
         let meta = CommandMeta::internal(account.born.home, format!("claim/{stream}"));
         let receipt = self
             .runtime
@@ -92,11 +111,7 @@ impl App {
                 }
                 .boxed()
             })
-            .await;
-        let receipt = match receipt {
-            Err(failure) if is_elsewhere(&failure) => return self.finished_elsewhere(&stream_of).await,
-            receipt => receipt?,
-        };
+            .await?;
         self.metrics.signed_up(refused.is_none());
         if let Some(what) = refused {
             self.forget_refused(&account).await?;
@@ -105,33 +120,40 @@ impl App {
         Ok(Some(receipt))
     }
 
-    /// Waits until the shard's next owner, who takes up what was begun here, has finished the claims of a stream.
-    ///
-    /// That the slot moved is not told as such: the whole command would be passed on and begin anew there, and find its
-    /// own names taken.
     async fn finished_elsewhere(&self, stream: &Stream) -> Result<Option<Receipt>, Failure> {
-        let id = stream.id().ok_or_else(|| Failure::internal("an unfinished stream without id"))?.get();
+        let id = id_of(stream)?;
         let until = tokio::time::Instant::now() + FINISHED_WITHIN;
         while tokio::time::Instant::now() < until {
             tokio::time::sleep(LOOK_AGAIN).await;
-            let claiming = match stream.kind() {
-                "account" => match self.account(id).await?.map(|account| account.life) {
-                    Some(Life::Refused(what)) => return Err(taken(what)),
-                    life => life == Some(Life::Claiming),
-                },
-                _ => match self.server_row(id).await? {
-                    Some(server) if server.life == server::Life::Refused => {
-                        return Err(name_taken(&server.taken));
-                    }
-                    server => server.is_some_and(|server| server.life == server::Life::Claiming),
-                },
-            };
-            if !claiming {
-                return Ok(None);
+            match self.stands(stream.kind(), id).await {
+                Ok(Stands::Open) => {}
+                // A store that does not answer for a moment ends no waiting.
+                Err(failure) if failure.code == ErrorCode::Unavailable => {}
+                Ok(Stands::Granted) => return Ok(None),
+                Err(failure) => return Err(failure),
             }
         }
         let text = "It was begun, and will be finished in a moment.";
         Err(Failure::unavailable("NOT_FINISHED_YET", text, Duration::from_secs(1)))
+    }
+
+    /// How the claims of a stream stand; an error if the names were another's.
+    async fn stands(&self, kind: &str, id: u64) -> Result<Stands, Failure> {
+        let open = if kind == "account" {
+            let account = self.account(id).await?.ok_or_else(|| Failure::not_found("account"))?;
+            if let Life::Refused(what) = account.life {
+                self.forget_refused(&account).await?;
+                return Err(taken(what));
+            }
+            account.life == Life::Claiming
+        } else {
+            let server = self.server_row(id).await?.ok_or_else(|| Failure::not_found("server"))?;
+            if server.life == server::Life::Refused {
+                return Err(name_taken(&server.taken));
+            }
+            server.life == server::Life::Claiming
+        };
+        Ok(if open { Stands::Open } else { Stands::Granted })
     }
 
     /// E-mail address first: it can be given back, a handle never is.
@@ -169,7 +191,7 @@ impl App {
     }
 
     /// Claims the names of a server and says how it went. An error if one is another's.
-    pub(crate) async fn finish_server(&self, id: u64) -> Result<Option<Receipt>, Failure> {
+    async fn finish_server(&self, id: u64) -> Result<Option<Receipt>, Failure> {
         let stream = Stream::new("server", id);
         let shard = account_id(id)?.shard();
         let Some(server) = self.server_row(id).await? else { return Err(Failure::not_found("server")) };
@@ -190,7 +212,6 @@ impl App {
             Some(taken) => server::Command::Refuse { taken: taken.clone() },
             None => server::Command::Grant,
         };
-        let stream_of = stream.clone();
         let meta = CommandMeta::internal(id, format!("claim/{stream}"));
         let receipt = self
             .runtime
@@ -203,11 +224,7 @@ impl App {
                 }
                 .boxed()
             })
-            .await;
-        let receipt = match receipt {
-            Err(failure) if is_elsewhere(&failure) => return self.finished_elsewhere(&stream_of).await,
-            receipt => receipt?,
-        };
+            .await?;
         if let Some(taken) = lost {
             // Nobody was ever at home there, so its other name may be another's.
             for name in names {
@@ -217,6 +234,10 @@ impl App {
         }
         Ok(Some(receipt))
     }
+}
+
+fn id_of(stream: &Stream) -> Result<u64, Failure> {
+    stream.id().map(Id::get).ok_or_else(|| Failure::internal("an unfinished stream without id"))
 }
 
 fn is_elsewhere(failure: &Failure) -> bool {

@@ -52,18 +52,14 @@ impl App {
         Ok(())
     }
 
-    /// Ends an old password, and the tokens and sessions that it stands behind.
-    pub(crate) async fn end_password(
+    /// Ends tokens and sessions that an old password stands behind.
+    pub(crate) async fn end_sign_ins(
         &self,
-        changed: &v1::PasswordChanged,
+        id: u64,
         up_to_ms: u64,
+        kept_session: u64,
     ) -> Result<(), Failure> {
-        self.state.revoke_all(changed.account_id, up_to_ms, changed.kept_session_id).await?;
-        if changed.replaced_credential_id == changed.credential_id {
-            // By a version that kept each new password where the old one stood.
-            return Ok(());
-        }
-        self.state.forget_password(changed.account_id, changed.replaced_credential_id).await
+        self.state.revoke_all(id, up_to_ms, kept_session).await
     }
 
     /// Ends every follow, block and mute of an erased account, each where it is held.

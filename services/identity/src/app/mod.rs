@@ -20,6 +20,7 @@ pub mod find;
 pub mod listing;
 pub mod lists;
 pub mod moderation;
+mod passwords;
 pub mod profile;
 pub mod relations;
 pub mod remote;

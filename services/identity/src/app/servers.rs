@@ -94,7 +94,7 @@ impl App {
             })
             .await?;
         let id = subject_id(&created)?;
-        let finished = self.finish_server(id).await?;
+        let finished = self.finish_begun(&Stream::new("server", id)).await?;
         let server = shown(self.server(id).await?)?;
         let steps = std::iter::once(created).chain(finished);
         Ok(v1::CreateServerResponse { receipt: Some(receipt(steps)), server: Some(server) })

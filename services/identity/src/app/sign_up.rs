@@ -77,7 +77,7 @@ impl App {
     pub async fn sign_up(&self, request: v1::SignUpRequest) -> Result<v1::SignUpResponse, Failure> {
         let server = request.context.as_ref().map_or(0, |context| context.server_id);
         let Begun { created, id, app } = self.begin_sign_up(request).await?;
-        let finished = self.finish_account(id).await?;
+        let finished = self.finish_begun(&account_stream(id)).await?;
         let account = self.own_account(id, server).await?;
         let token = match app {
             Some((app, scopes)) => Some(self.issue(&app, id, &scopes, None, "sign_up").await?),
@@ -175,7 +175,7 @@ impl App {
         };
         let created = self.bring_in(meta, newcomer).await?;
         let id = subject_id(&created)?;
-        let finished = self.finish_account(id).await?;
+        let finished = self.finish_begun(&account_stream(id)).await?;
         let account = self.own_account(id, context.server_id).await?;
         let steps = std::iter::once(created).chain(finished);
         Ok(v1::CreateAccountResponse { receipt: Some(receipt(steps)), account: Some(account) })

@@ -117,13 +117,12 @@ fn encode(event: &Event) -> NewEvent {
             let preferences = Some(preferences_out(&preferences));
             NewEvent::of(&v1::PreferencesChanged { account_id, preferences })
         }
-        Event::PasswordChanged { account, home, kept_session, credential, replaced } => {
+        Event::PasswordChanged { account, home, kept_session, credential } => {
             NewEvent::of(&v1::PasswordChanged {
                 account_id: account,
                 server_id: home,
                 kept_session_id: kept_session,
                 credential_id: credential,
-                replaced_credential_id: replaced,
             })
         }
     }
@@ -231,7 +230,6 @@ fn decode_change(event: &Recorded, name: &str) -> Result<Read, Poison> {
                 home: changed.server_id,
                 kept_session: changed.kept_session_id,
                 credential: changed.credential_id,
-                replaced: changed.replaced_credential_id,
             })
         }
         _ => Err(Unreadable("an event of an account")),

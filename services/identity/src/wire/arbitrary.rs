@@ -152,13 +152,7 @@ pub fn account_event() -> impl Strategy<Value = account::Event> {
                 13 => E::Locked { account, home },
                 14 => E::Unlocked { account, home },
                 15 => E::PreferencesChanged { account, preferences },
-                _ => E::PasswordChanged {
-                    account,
-                    home,
-                    kept_session: scope,
-                    credential: !scope,
-                    replaced: account ^ scope,
-                },
+                _ => E::PasswordChanged { account, home, kept_session: scope, credential: !scope },
             }
         },
     )

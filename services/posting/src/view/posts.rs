@@ -7,7 +7,7 @@ use crate::domain::text::{render, render::Surroundings};
 use crate::tables;
 use crate::wire::visibility_from_wire;
 use bytes::Bytes;
-use futures::future::{try_join, try_join_all, try_join3};
+use futures::future::{join, join_all, try_join3};
 use p92_eventlog::{Platform, Reads};
 use p92_kernel::{AccountId, Failure, Seq, Service};
 use p92_proto::event::v1::{ReadOptions, Sealed};
@@ -148,9 +148,9 @@ impl Posts {
         // Nearly always everything asked for may be seen: it is gathered while identity is asked, and judged then.
         let viewer = AccountId::new(options.viewer_id);
         let standings = self.standings_of(options, &entries);
-        let (standings, parts) = try_join(standings, self.parts(&entries, ids, viewer)).await?;
-        let judged = Judged { entries, standings, viewer };
-        Ok(ids.iter().zip(parts).filter_map(|(id, parts)| shown(&judged, *id, parts?)).collect())
+        let (standings, parts) = join(standings, self.parts(&entries, ids, viewer)).await;
+        let judged = Judged { entries, standings: standings?, viewer };
+        all_shown(&judged, ids, parts)
     }
 
     /// A post of somebody who acts, as he sees it; `None` if it is gone.
@@ -164,8 +164,8 @@ impl Posts {
     pub async fn show_judged(&self, judged: &Judged, ids: &[u64]) -> Result<Vec<v1::Post>, Failure> {
         let seen = |id: &&u64| judged.post(**id).is_some() || judged.boost(**id).is_some();
         let ids: Vec<u64> = ids.iter().filter(seen).copied().collect();
-        let parts = self.parts(&judged.entries, &ids, judged.viewer).await?;
-        Ok(ids.iter().zip(parts).filter_map(|(id, parts)| shown(judged, *id, parts?)).collect())
+        let parts = self.parts(&judged.entries, &ids, judged.viewer).await;
+        all_shown(judged, &ids, parts)
     }
 
     /// What each of these entries is made of, or what it wraps; `None` where nothing can be shown.
@@ -174,7 +174,7 @@ impl Posts {
         entries: &HashMap<u64, Entry>,
         ids: &[u64],
         viewer: Option<AccountId>,
-    ) -> Result<Vec<Option<Parts>>, Failure> {
+    ) -> Vec<Result<Option<Parts>, Failure>> {
         let parts = ids.iter().map(|id| async move {
             let post = match entries.get(id) {
                 Some(Entry::Boost(boost)) => boost.post_id,
@@ -183,7 +183,7 @@ impl Posts {
             let Some(Entry::Post(row)) = entries.get(&post) else { return Ok(None) };
             self.gather(post, row, viewer).await
         });
-        try_join_all(parts).await
+        join_all(parts).await
     }
 
     /// `None` if the content cannot be opened any more: the post is on its way out.
@@ -275,12 +275,21 @@ struct Parts {
     marks: Option<v1::ViewerMarks>,
 }
 
-/// The post or boost, if the viewer may see it.
-fn shown(judged: &Judged, id: u64, parts: Parts) -> Option<v1::Post> {
-    if let Some((boost, row)) = judged.boost(id) {
-        return Some(wrap(id, boost, made(boost.post_id, row, parts)));
+/// The posts and boosts that the viewer may see. What is hidden fails for nobody, whether it could be read or not.
+fn all_shown(
+    judged: &Judged,
+    ids: &[u64],
+    parts: Vec<Result<Option<Parts>, Failure>>,
+) -> Result<Vec<v1::Post>, Failure> {
+    let mut shown = Vec::with_capacity(ids.len());
+    for (id, parts) in ids.iter().zip(parts) {
+        if let Some((boost, row)) = judged.boost(*id) {
+            shown.extend(parts?.map(|parts| wrap(*id, boost, made(boost.post_id, row, parts))));
+        } else if let Some(row) = judged.post(*id) {
+            shown.extend(parts?.map(|parts| made(*id, row, parts)));
+        }
     }
-    judged.post(id).map(|row| made(id, row, parts))
+    Ok(shown)
 }
 
 fn made(id: u64, row: &v1::PostRow, Parts { content, counts, marks }: Parts) -> v1::Post {

@@ -148,11 +148,14 @@ impl Keyring {
         subject: AccountId,
         content: &Stream,
     ) -> Result<(ContentKey, Option<Write>), Failure> {
-        // Whose key is destroyed has a row that opens no more: the next one is asked for all the same, and refused.
-        if let Some(id) = self.content_ids(service, content, 1).await?.first().copied()
-            && let Some((secret, since)) = self.content_key(service, subject.get(), content, id).await?
+        let standing = self.content_keys(service, content).await?;
+        // An owner before, whose group was refused, may have left the key of another author under the same id.
+        let own = standing.iter().find(|(_, wrapped)| wrapped.under == subject.get());
+        // Whose key is destroyed has a row that opens no more: a new one is asked for all the same, and refused.
+        if let Some((id, _)) = own
+            && let Some((secret, since)) = self.content_key(service, subject.get(), content, *id).await?
         {
-            return Ok((ContentKey { id, secret, since }, None));
+            return Ok((ContentKey { id: *id, secret, since }, None));
         }
         let (key, write) = self.new_key(service, subject, content).await?;
         Ok((key, Some(write)))
@@ -229,12 +232,12 @@ impl Keyring {
     /// is ahead, so that a plain delete would not do.
     pub async fn destroy_content(&self, service: Service, content: &Stream) -> Result<(), Failure> {
         loop {
-            let ids = self.content_ids(service, content, KEYS_AT_ONCE).await?;
-            for id in &ids {
+            let keys = self.content_keys(service, content).await?;
+            for (id, _) in &keys {
                 self.engine.destroy(&content_row(service, content, *id)).await.map_err(store_failure)?;
                 self.contents.forget(&(service, content.clone(), *id));
             }
-            if ids.len() < KEYS_AT_ONCE {
+            if keys.len() < KEYS_AT_ONCE {
                 return Ok(());
             }
         }
@@ -258,29 +261,30 @@ impl Keyring {
         Ok(())
     }
 
-    /// Which keys a content stream has.
-    async fn content_ids(
+    /// The keys that a content stream has, wrapped.
+    async fn content_keys(
         &self,
         service: Service,
         content: &Stream,
-        limit: usize,
-    ) -> Result<Vec<u64>, Failure> {
+    ) -> Result<Vec<(u64, v1::WrappedKey)>, Failure> {
         let scan = Scan {
             table: tables::content_keys(service).only(),
             partition: content_partition(content),
             range: Range::all(),
             direction: Direction::Forward,
-            limit,
+            limit: KEYS_AT_ONCE,
             after: None,
         };
         let page = self.engine.scan(&scan).await.map_err(store_failure)?;
-        page.rows
-            .iter()
-            .map(|(clustering, _)| match clustering.as_ref() {
-                [] => Ok(0),
-                id => KeyReader::new(id).num().map_err(Failure::internal),
-            })
-            .collect()
+        let mut keys = Vec::with_capacity(page.rows.len());
+        for (clustering, row) in page.rows {
+            let id = match clustering.as_ref() {
+                [] => 0,
+                id => KeyReader::new(id).num().map_err(Failure::internal)?,
+            };
+            keys.push((id, v1::WrappedKey::decode(row.value).map_err(Failure::internal)?));
+        }
+        Ok(keys)
     }
 
     /// A key of a content stream, and since when it may have been destroyed elsewhere. Both rows that it takes are asked

@@ -8,7 +8,7 @@ use crate::tables;
 use bytes::Bytes;
 use p92_proto::event::v1;
 use p92_storage::{Conditional, Engine, Key, LogKey, Row, RowKey, Side, StoreError, Table, TableRef};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use prost::Message;
 use std::collections::HashMap;
 use std::ops::Deref;
@@ -71,6 +71,8 @@ impl Deref for Readable {
 pub struct ViewStates {
     pointers: RwLock<HashMap<&'static str, Known>>,
     joined: RwLock<HashMap<(&'static str, LogKey), u64>>,
+    /// Held while a writer here plays a log into the other table of a view, for which rebuild.
+    joining: Mutex<Vec<(&'static str, u64, Weak<()>)>>,
     /// Under which epoch it was last found out whether a shard had joined.
     found_out: RwLock<HashMap<(&'static str, LogKey), u64>>,
 }
@@ -104,6 +106,24 @@ impl ViewStates {
             known.read_before.push(Arc::downgrade(&before));
         }
         known.pointer = pointer;
+    }
+
+    /// Says that a writer plays a log into the other table, as long as what is returned is held.
+    pub fn begin_to_join(&self, table: &'static Table, rebuild: u64) -> Arc<()> {
+        let held = Arc::new(());
+        let mut joining = self.joining.lock();
+        joining.retain(|(.., held)| held.strong_count() > 0);
+        joining.push((table.name, rebuild, Arc::downgrade(&held)));
+        held
+    }
+
+    /// Whether no writer here plays into the other table for another rebuild than this one, which would have it empty.
+    #[must_use]
+    pub fn joins_only(&self, table: &'static Table, rebuild: u64) -> bool {
+        let under_way = |(name, of, held): &(&str, u64, Weak<()>)| {
+            *name == table.name && *of != rebuild && held.strong_count() > 0
+        };
+        !self.joining.lock().iter().any(under_way)
     }
 
     /// Whether nobody here reads a table any more that answered before.
@@ -248,5 +268,16 @@ mod tests {
         assert!(states.has_left(view), "whoever reads the other one is no matter");
         stands(Side::A, Some(2));
         assert_eq!(*states.answering(view), *behind, "what is older is not believed");
+    }
+
+    #[test]
+    fn who_still_plays_into_a_table_is_waited_for_by_the_next_rebuild() {
+        let (states, view) = (ViewStates::default(), tables::keys(p92_kernel::Service::Posting));
+        let playing = states.begin_to_join(view, 7);
+        assert!(states.joins_only(view, 7), "its own rebuild does not wait for it");
+        assert!(!states.joins_only(view, 8));
+        assert!(states.joins_only(tables::keys(p92_kernel::Service::Identity), 8), "another view's does not");
+        drop(playing);
+        assert!(states.joins_only(view, 8));
     }
 }

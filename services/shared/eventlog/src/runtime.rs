@@ -236,8 +236,10 @@ impl Runtime {
             }
             any = true;
             let before = self.noted.lock().get(table.name).copied();
-            // Not before whoever reads the table that answered until now has what it reads; that is looked at again.
-            if before != Some((rebuild, version)) && states.has_left(table) {
+            // Not before whoever reads the table that answered until now has what it reads, and whoever plays into the
+            // other one for a rebuild that was given up has ended; that is looked at again.
+            let apart = states.has_left(table) && states.joins_only(table, rebuild);
+            if before != Some((rebuild, version)) && apart {
                 joins::note(engine, table, rebuild, &self.platform().member, version).await?;
                 self.noted.lock().insert(table.name, (rebuild, version));
             }

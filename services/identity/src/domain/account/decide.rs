@@ -48,8 +48,7 @@ impl Account {
                 if by != By::Itself {
                     govern(by, Role::Admin, self.over())?;
                 }
-                let replaced = self.credential;
-                Ok(vec![Event::PasswordChanged { account, home, kept_session, credential, replaced }])
+                Ok(vec![Event::PasswordChanged { account, home, kept_session, credential }])
             }
             Command::Update(update) => self.update(*update),
         }

@@ -269,7 +269,6 @@ pub enum Event {
         home: u64,
         kept_session: u64,
         credential: u64,
-        replaced: u64,
     },
 }
 

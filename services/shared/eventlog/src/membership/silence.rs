@@ -7,8 +7,8 @@ use std::time::Duration;
 /// After how long without a beat a member counts as dead.
 pub const DEAD_AFTER: Duration = Duration::from_secs(6);
 
-/// How much silence one look can prove at most. While a store answers nobody, nobody can beat either: of a longer gap
-/// between two looks that succeeded the rest proves nothing, and whoever lives beats before the look after the next.
+/// How long a gap between two looks that succeeded may be. While a store answers nobody, nobody can beat either: after a
+/// longer one the count begins anew at this, so that whoever lives has a beat's time and more.
 const PROVEN_BY_A_LOOK: Duration = Duration::from_secs(3);
 
 /// What a member saw of another. Times are of its own monotonic clock.
@@ -31,11 +31,15 @@ impl Seen {
     /// A look that found this beat.
     pub(super) fn again(&mut self, beat: u64, now: Duration) {
         if self.beat != beat {
-            *self = Self::first(beat, now);
+            if now >= self.looked {
+                *self = Self::first(beat, now);
+            }
             return;
         }
-        self.silent += now.saturating_sub(self.looked).min(PROVEN_BY_A_LOOK);
-        self.looked = now;
+        // Looks may overlap: one that was asked before another tells nothing that this one did not.
+        let gap = now.saturating_sub(self.looked);
+        self.silent = if gap > PROVEN_BY_A_LOOK { PROVEN_BY_A_LOOK } else { self.silent + gap };
+        self.looked = self.looked.max(now);
     }
 
     /// Whether others may take what it holds.
@@ -73,7 +77,17 @@ mod tests {
         let mut seen = Seen::first(1, Duration::ZERO);
         assert!(!looks(&mut seen, &[(2, 1), (60, 1)]), "nothing was seen between");
         assert!(!looks(&mut seen, &[(62, 2)]), "it beats again");
-        assert!(looks(&mut seen, &[(120, 2), (122, 2), (124, 2)]), "now there was time to");
+        assert!(!looks(&mut seen, &[(64, 2), (120, 2), (122, 2)]), "what was counted before is forgotten");
+        assert!(looks(&mut seen, &[(124, 2)]), "now there was time to");
         assert_eq!(seen.unchanged(Duration::from_secs(124)), Duration::from_secs(62));
+    }
+
+    #[test]
+    fn looks_that_overlap_count_no_second_twice() {
+        let mut seen = Seen::first(1, Duration::ZERO);
+        assert!(!looks(&mut seen, &[(2, 1), (4, 1), (3, 1), (5, 1)]));
+        assert!(!looks(&mut seen, &[(5, 2), (4, 1)]), "the later question has the newer answer");
+        assert!(!looks(&mut seen, &[(7, 2), (9, 2)]));
+        assert!(looks(&mut seen, &[(11, 2)]));
     }
 }

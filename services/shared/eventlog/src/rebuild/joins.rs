@@ -211,6 +211,7 @@ async fn try_join(
 ) -> Result<(), RebuildError> {
     let (engine, states) = (&*shared.platform.engine, &shared.view_states);
     let (table, rebuild) = (join.view.table(), join.rebuild);
+    let _joining = states.begin_to_join(table, rebuild);
     states.load(engine, &[table]).await?;
     let pointer = states.pointer(table);
     let key = writer_key(table, rebuild, log);

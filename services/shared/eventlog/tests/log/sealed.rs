@@ -94,6 +94,10 @@ async fn whoever_seals_at_the_same_time_takes_nobodys_key_away() {
     let dir = tempfile::tempdir().unwrap();
     let (platform, runtime) = start(dir.path()).await;
     let (keyring, stream) = (&platform.keyring, Stream::new("register", 4));
+    // Of one who would have written about something else under the same id.
+    let other = AccountId(IdMint::new(Service::Identity, SHARD, Millis(9)).next(Millis(2_000)));
+    let (_, write) = keyring.key_to_seal(Service::Posting, other, &stream).await.unwrap();
+    platform.engine.write(vec![write.unwrap()]).await.unwrap();
     let mut sealed = Vec::new();
     for _ in 0..2 {
         sealed.push(keyring.key_to_seal(Service::Posting, subject(), &stream).await.unwrap());
