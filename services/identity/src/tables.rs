@@ -6,7 +6,7 @@ use crate::domain::relationship::Pair;
 use crate::domain::sealed::BlindKey;
 use bytes::Bytes;
 use p92_kernel::{AccountId, Shard};
-use p92_storage::{Class, Key, Table};
+use p92_storage::{Class, Key, KeyReader, Malformed, Table};
 
 macro_rules! table {
     ($(#[$doc:meta])* $name:ident, $table:literal, $class:ident, $row:literal, $serves:literal) => {
@@ -203,6 +203,11 @@ pub fn id(id: u64) -> Bytes {
 #[must_use]
 pub fn credential(credential: u64) -> Bytes {
     if credential == 0 { Bytes::new() } else { id(credential) }
+}
+
+/// The credential that a clustering key names.
+pub fn credential_of(clustering: &[u8]) -> Result<u64, Malformed> {
+    if clustering.is_empty() { Ok(0) } else { KeyReader::new(clustering).num() }
 }
 
 /// A clustering key that is one id, newest first.

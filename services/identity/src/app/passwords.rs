@@ -4,7 +4,7 @@
 
 use super::App;
 use crate::domain::account::Life;
-use crate::tables::CREDENTIALS;
+use crate::tables::{self, CREDENTIALS};
 use p92_eventlog::error::store_failure;
 use p92_kernel::Failure;
 use p92_proto::identity::v1;
@@ -24,10 +24,7 @@ struct Kept {
 
 impl Kept {
     fn read(found: TableRow) -> Result<Self, Failure> {
-        let credential = match found.clustering.as_ref() {
-            [] => 0,
-            id => KeyReader::new(id).num().map_err(Failure::internal)?,
-        };
+        let credential = tables::credential_of(&found.clustering).map_err(Failure::internal)?;
         let row = v1::CredentialRow::decode(found.row.value).map_err(Failure::internal)?;
         let key = RowKey::new(CREDENTIALS.only(), found.partition, found.clustering);
         Ok(Self { key, credential, made_ms: row.changed_ms })

@@ -29,10 +29,10 @@ async fn put_among_many<M: prost::Message>(
     let (partition, clustering) = list.directory_place(id, shard);
     if rows.get(partition, clustering).await?.is_none() {
         put_into(rows, list, id, shard, row);
-    } else {
-        let (partition, clustering) = list.place(id);
-        rows.put_message(partition, clustering, row);
+        return Ok(());
     }
+    let (partition, clustering) = list.place(id);
+    rows.put_message(partition, clustering, row);
     Ok(())
 }
 
