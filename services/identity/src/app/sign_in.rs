@@ -23,7 +23,7 @@ const LOGIN_BYTES: usize = 400;
 /// The longest secret that is looked up.
 pub(crate) const SECRET_BYTES: usize = 200;
 
-fn bad_credentials() -> Failure {
+pub(crate) fn bad_credentials() -> Failure {
     Failure::new(
         ErrorCode::Unauthenticated,
         "BAD_CREDENTIALS",
@@ -111,9 +111,20 @@ impl App {
             request.agent.chars().filter(|c| !c.is_control()).take(AGENT_CHARACTERS).collect();
         let sealed = self.seal_agent(account_id(account.born.id)?, &agent).await?;
         let row = v1::SessionRow { session: Some(session.clone()), agent: sealed };
-        self.state.add_session(&secret_hash(request.server_id, SESSION, &secret), &row).await?;
+        let hash = secret_hash(request.server_id, SESSION, &secret);
+        self.state.add_session(&hash, &row).await?;
+        // Whoever changed the password meanwhile may have looked for sessions before there was this one.
+        if !self.is_in_force(account.born.id, account.credential).await? {
+            self.state.remove_session(account.born.id, session.id, &hash).await?;
+            return Err(bad_credentials());
+        }
         let session = v1::Session { agent, ..session };
         Ok(v1::CreateSessionResponse { session: Some(session), secret, state: state_out(state) })
+    }
+
+    /// Whether a credential still holds the account's password.
+    pub(crate) async fn is_in_force(&self, account: u64, credential: u64) -> Result<bool, Failure> {
+        Ok(self.account(account).await?.is_some_and(|account| account.credential == credential))
     }
 
     async fn seal_agent(&self, id: AccountId, agent: &str) -> Result<Option<Sealed>, Failure> {

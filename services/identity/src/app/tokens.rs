@@ -3,7 +3,7 @@
 use super::App;
 use super::answers::Viewer;
 use super::apps::{no_client, within};
-use super::sign_in::SECRET_BYTES;
+use super::sign_in::{SECRET_BYTES, bad_credentials};
 use crate::credentials::Password;
 use crate::domain::oauth;
 use crate::domain::scope::Scopes;
@@ -76,6 +76,7 @@ impl App {
             created_ms: self.now().0,
             token_hash: Bytes::new(),
             burned: false,
+            credential_id: account.credential,
         };
         self.state.add_code(&secret_hash(request.server_id, CODE, &code), &row).await?;
         Ok(v1::AuthorizeResponse { code })
@@ -124,10 +125,14 @@ impl App {
             });
         }
         self.bearer(code.account_id, server).await?.ok_or_else(invalid_grant)?;
+        if !self.is_in_force(code.account_id, code.credential_id).await? {
+            return Err(invalid_grant());
+        }
         let scopes = Scopes::parse(code.scopes.iter().map(String::as_str))?;
         let token = self.issue(&app, code.account_id, &scopes, Some(secret), "authorization_code").await?;
-        // Somebody may have shown the code again before there was a token to revoke.
-        if self.state.code(&hash).await?.is_none_or(|(code, _)| code.burned) {
+        // Somebody may have shown the code again, or changed the password, before there was a token to revoke.
+        let burned = self.state.code(&hash).await?.is_none_or(|(code, _)| code.burned);
+        if burned || !self.is_in_force(code.account_id, code.credential_id).await? {
             self.state.remove_token(&secret_hash(server, TOKEN, &token.secret)).await?;
             return Err(invalid_grant());
         }
@@ -211,6 +216,10 @@ impl App {
         let password = Password::new(request.password);
         let (account, _) = self.authenticate(request.server_id, &request.login, password).await?;
         let token = self.issue(&app, account.born.id, &scopes, None, "password").await?;
+        if !self.is_in_force(account.born.id, account.credential).await? {
+            self.state.remove_token(&secret_hash(request.server_id, TOKEN, &token.secret)).await?;
+            return Err(bad_credentials());
+        }
         Ok(v1::GrantPasswordResponse { token: Some(token) })
     }
 

@@ -114,6 +114,28 @@ async fn a_code_becomes_a_token() {
 }
 
 #[tokio::test]
+async fn a_code_ends_with_the_password_behind_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut scene = Scene::open(dir.path(), config()).await;
+    let (before, ann) = (scene.code().await, scene.ann);
+    let reset = ResetPasswordRequest {
+        context: Some(crate::world::by(scene.server, 0)),
+        account_id: ann,
+        new_password: "battery staple".to_owned(),
+    };
+    scene.world.credentials.reset_password(reset).await.unwrap();
+    let request = scene.exchange(&before);
+    assert_eq!(scene.refused(request).await, "INVALID_GRANT");
+    let list = ListTokensRequest { options: Some(seen_by(scene.server, ann)) };
+    assert!(scene.world.tokens.list_tokens(list.clone()).await.unwrap().into_inner().tokens.is_empty());
+    let after = scene.code().await;
+    let request = scene.exchange(&after);
+    scene.world.tokens.exchange_code(request).await.unwrap();
+    assert_eq!(scene.world.tokens.list_tokens(list).await.unwrap().into_inner().tokens.len(), 1);
+    scene.world.close().await;
+}
+
+#[tokio::test]
 async fn what_does_not_fit_gets_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let mut scene = Scene::open(dir.path(), config()).await;

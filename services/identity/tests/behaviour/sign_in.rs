@@ -2,6 +2,7 @@
 
 use crate::world::{World, by, config, reason, seen_by};
 use p92_identity::Config;
+use p92_identity::config::Hashing;
 use p92_identity::state::State;
 use p92_identity::tables;
 use p92_proto::identity::v1::*;
@@ -142,6 +143,73 @@ async fn a_new_password_ends_what_the_old_one_opened() {
     world.credentials.reset_password(reset(0)).await.unwrap();
     assert!(verified(&mut world, server, &sessions[1].1).await.is_err());
     world.credentials.create_session(login(server, "ann", "third password")).await.unwrap();
+    world.close().await;
+}
+
+/// A sign-in reads which password is in force, and then takes its time to compare.
+#[tokio::test]
+async fn a_sign_in_beside_a_new_password_opens_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let hashing = Hashing { memory_kib: 4_096, passes: 1, at_once: 1, waiting: 200 };
+    let mut world =
+        World::open(dir.path(), Config { hashing, password_grant: true, ..Config::default() }).await;
+    let server = world.server("a.example").await;
+    let ann = world.member(server, "ann").await;
+    let (app, client_secret) = world.app(server).await;
+    let words = |n: u32| if n == 0 { "correct horse".to_owned() } else { format!("password {n}") };
+    for n in 0..3 {
+        let reset = ResetPasswordRequest {
+            context: Some(by(server, 0)),
+            account_id: ann,
+            new_password: words(n + 1),
+        };
+        let grant = GrantPasswordRequest {
+            server_id: server,
+            client_id: app.client_id.clone(),
+            client_secret: client_secret.clone(),
+            login: "ann".to_owned(),
+            password: words(n),
+            ..Default::default()
+        };
+        let sessions = (0..10).map(|_| {
+            let mut credentials = world.credentials.clone();
+            async move { credentials.create_session(login(server, "ann", &words(n))).await }
+        });
+        let tokens = (0..10).map(|_| {
+            let (mut tokens, grant) = (world.tokens.clone(), grant.clone());
+            async move { tokens.grant_password(grant).await }
+        });
+        let mut credentials = world.credentials.clone();
+        let (done, sessions, tokens) = futures::join!(
+            credentials.reset_password(reset),
+            futures::future::join_all(sessions),
+            futures::future::join_all(tokens)
+        );
+        done.unwrap();
+        for answer in sessions {
+            match answer {
+                Ok(made) => {
+                    let secret = made.into_inner().secret;
+                    assert!(
+                        verified(&mut world, server, &secret).await.is_err(),
+                        "the old password's session"
+                    );
+                }
+                refused => assert_eq!(reason(refused), "BAD_CREDENTIALS"),
+            }
+        }
+        for answer in tokens {
+            match answer {
+                Ok(made) => {
+                    let secret = made.into_inner().token.unwrap().secret;
+                    let verify = VerifyTokenRequest { server_id: server, secret, ..Default::default() };
+                    assert_eq!(reason(world.tokens.verify_token(verify).await), "INVALID_TOKEN");
+                }
+                refused => assert_eq!(reason(refused), "BAD_CREDENTIALS"),
+            }
+        }
+        world.credentials.create_session(login(server, "ann", &words(n + 1))).await.unwrap();
+    }
     world.close().await;
 }
 
