@@ -1,20 +1,21 @@
-//! What `p92 doctor` looks at by itself, on its own machine: data directory, disk, key file, own addresses, and the store and
-//! the bus that processes share.
+//! What `p92 doctor` looks at by itself, from where it runs: data directory, disk, key file, the store and the bus that
+//! processes share; and in `ways` who listens where.
 //!
 //! It reads and connects, and changes nothing; an embedded store it leaves to the server that has it open.
 
+pub mod ways;
+
 use crate::backing::{cql, open_bus};
-use crate::findings::Findings;
+use crate::findings::{Findings, round_trips};
 use crate::settings::{BusKind, Settings};
+use nix::unistd::{AccessFlags, access};
 use p92_eventlog::KeyFile;
-use p92_eventlog::bus::nats::BusState;
+use p92_eventlog::bus::nats::{BusKey, BusState};
 use p92_kernel::ShardCount;
-use p92_storage::cql::Sight;
-use std::net::SocketAddr;
+use p92_storage::cql::{SCHEMA, Sight};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
-use tokio::net::TcpStream;
 
 const PATIENCE: Duration = Duration::from_secs(3);
 const MIB: u64 = 1024 * 1024;
@@ -72,7 +73,10 @@ pub async fn shared_store(found: &mut Findings, settings: &Settings) -> bool {
                 None => "it was never opened".to_owned(),
             };
             let keyspace = &settings.store.cql.keyspace;
-            found.good("shared store", format!("{keyspace} at {at}: every table, {whose}"));
+            found.good(
+                "shared store",
+                format!("{keyspace} at {at}: schema {SCHEMA} with every table, {whose}"),
+            );
             durability(found, syncs.as_deref());
             opened.is_some()
         }
@@ -103,8 +107,8 @@ fn durability(found: &mut Findings, syncs: Option<&str>) {
     }
 }
 
-/// The bus between processes: whether this machine may connect with these settings.
-pub async fn shared_bus(found: &mut Findings, settings: &Settings) {
+/// The bus between processes: whether a process of this name may connect with these settings, and how fast it answers.
+pub async fn shared_bus(found: &mut Findings, settings: &Settings, name: &str) {
     if settings.bus.kind != BusKind::Nats {
         let text = "`local`: other processes find events in the logs, up to a second later".to_owned();
         return found.doubtful(
@@ -113,7 +117,7 @@ pub async fn shared_bus(found: &mut Findings, settings: &Settings) {
             "set `bus.kind = nats` and `bus.url`, if there is a NATS server",
         );
     }
-    let bus = match open_bus(settings, "doctor", ShardCount::default()).await {
+    let bus = match open_bus(settings, name, ShardCount::default(), BusKey::of_nobody()).await {
         Ok(bus) => bus,
         Err(error) => {
             return found.broken("shared bus", format!("{error:#}"), "look at `bus` in the settings");
@@ -125,7 +129,7 @@ pub async fn shared_bus(found: &mut Findings, settings: &Settings) {
     let connected = tokio::time::timeout(PATIENCE, connected).await.is_ok();
     let words = bus.state().borrow().to_string();
     if connected {
-        found.good("shared bus", format!("NATS at {} takes this process", settings.bus.url));
+        round_trips(found, "shared bus", &format!("NATS at {}", settings.bus.url), &*bus).await;
     } else {
         let advice = "nothing is lost without it, and timelines are up to a second later; is `bus` right?";
         found.doubtful("shared bus", words, advice);
@@ -142,9 +146,9 @@ pub fn key_file(found: &mut Findings, path: &Path) {
             return found.broken("key file", error.to_string(), advice);
         }
     };
-    let mode = std::fs::metadata(path).map(|found| found.permissions().mode() & 0o077).unwrap_or_default();
+    let mode = std::fs::metadata(path).map(|found| found.permissions().mode()).unwrap_or_default();
     let text = format!("{} of installation {}", path.display(), file.installation);
-    if mode == 0 {
+    if is_closed(mode, access(path, AccessFlags::W_OK).is_ok()) {
         found.good("key file", text);
     } else {
         let advice = "whoever reads it and a copy of the store reads everything: chmod 600";
@@ -152,82 +156,27 @@ pub fn key_file(found: &mut Findings, path: &Path) {
     }
 }
 
-/// Whether somebody listens at each of the server's own addresses, and at the public one.
-pub async fn addresses(found: &mut Findings, settings: &Settings, runs: bool) {
-    for (name, address) in [("http", settings.http), ("grpc", settings.grpc), ("ops", settings.ops)] {
-        let subject = format!("{name} address");
-        if address.port() == 0 {
-            found.doubtful(
-                &subject,
-                "the system chooses the port".to_owned(),
-                "name one, so that others find it",
-            );
-            continue;
-        }
-        match reach(address).await {
-            Ok(()) if runs => found.good(&subject, address.to_string()),
-            Ok(()) => {
-                let advice = "the server could not start: end the other one, or name another address";
-                found.broken(&subject, format!("{address} is taken, and not by this server"), advice);
-            }
-            Err(error) if runs => {
-                let advice =
-                    "is it what the server was started with? Give doctor the same flags, variables or file";
-                found.broken(&subject, format!("nobody answers at {address}: {error}"), advice);
-            }
-            Err(_) => found.good(&subject, format!("{address} is free")),
-        }
-    }
-    public(found, settings, runs).await;
-}
-
-async fn public(found: &mut Findings, settings: &Settings, runs: bool) {
-    let Some(url) = settings.public_url() else {
-        return found.good("public URL", "none is set: this server is for this machine".to_owned());
-    };
-    let parsed: Option<http::Uri> = url.parse().ok();
-    let host = parsed.as_ref().and_then(|url| url.host()).unwrap_or_default().to_owned();
-    let port = parsed.as_ref().and_then(|url| url.port_u16());
-    let port = port.unwrap_or(if url.starts_with("https") { 443 } else { 80 });
-    let looked = tokio::time::timeout(PATIENCE, tokio::net::lookup_host((host.as_str(), port))).await;
-    let addresses: Vec<SocketAddr> = match looked {
-        Ok(Ok(addresses)) => addresses.collect(),
-        Ok(Err(error)) => {
-            let advice = "make a DNS record for it that leads here";
-            return found.broken("public URL", format!("{host} does not resolve: {error}"), advice);
-        }
-        Err(_) => {
-            return found.broken(
-                "public URL",
-                format!("{host} does not resolve within 3 s"),
-                "look at the resolver",
-            );
-        }
-    };
-    let mut last = String::new();
-    for address in addresses {
-        match reach(address).await {
-            Ok(()) => {
-                return found.good(
-                    "public URL",
-                    format!("{url}: {address} listens (what it says was not looked at)"),
-                );
-            }
-            Err(error) => last = format!("{address}: {error}"),
-        }
-    }
-    let advice = "is the proxy in front running, and does it pass to the http address?";
-    if runs {
-        found.broken("public URL", format!("{url}: nobody listens ({last})"), advice);
-    } else {
-        found.doubtful("public URL", format!("{url}: nobody listens ({last})"), advice);
+/// Whether nobody else comes to a key file of this mode. Where we cannot write it, it was mounted for us, and it is by its
+/// group that a process without rights over it reads it.
+fn is_closed(mode: u32, ours_to_write: bool) -> bool {
+    match mode & 0o077 {
+        0 => true,
+        0o040 => !ours_to_write,
+        _ => false,
     }
 }
 
-async fn reach(address: SocketAddr) -> Result<(), String> {
-    match tokio::time::timeout(PATIENCE, TcpStream::connect(address)).await {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err("no answer within 3 s".to_owned()),
+#[cfg(test)]
+mod tests {
+    use super::is_closed;
+
+    #[test]
+    fn a_key_file_is_for_its_process_alone_or_was_mounted_for_its_group() {
+        assert!(is_closed(0o100_600, true) && is_closed(0o100_400, false));
+        assert!(is_closed(0o100_440, false), "as the chart mounts it");
+        assert!(!is_closed(0o100_440, true), "chmod helps");
+        for open in [0o100_644, 0o100_444, 0o100_460, 0o100_660] {
+            assert!(!is_closed(open, true) && !is_closed(open, false), "{open:o}");
+        }
     }
 }

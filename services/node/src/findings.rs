@@ -2,12 +2,27 @@
 //! collect them.
 
 use nix::sys::resource::{Resource, getrlimit};
+use p92_eventlog::Bus;
 use p92_proto::operator::v1::{Finding, Grade};
 use std::fs;
+use std::time::Duration;
 
 /// Connections, files and sockets of a busy server.
 const FILES: u64 = 4_096;
 const MIB: u64 = 1024 * 1024;
+/// People see that a post comes late from about here.
+const SLOW_HINT: Duration = Duration::from_millis(100);
+/// Measures are taken so often; the middle one counts.
+pub(crate) const TIMES: usize = 5;
+
+pub(crate) fn millis(time: Duration) -> String {
+    format!("{:.1} ms", time.as_secs_f64() * 1_000.0)
+}
+
+pub(crate) fn middle(mut times: Vec<Duration>) -> Duration {
+    times.sort();
+    times.get(times.len() / 2).copied().unwrap_or_default()
+}
 
 /// What was found so far.
 #[derive(Clone, Debug, Default)]
@@ -54,16 +69,51 @@ pub fn limits(found: &mut Findings) {
             found.doubtful("open files", format!("at most {soft} (hard limit {hard})"), advice);
         }
         Ok((soft, _)) => found.good("open files", format!("at most {soft}")),
-        Err(error) => found.doubtful("open files", format!("the limit cannot be read: {error}"), ""),
+        Err(error) => {
+            let advice = "see that it is 4,096 or more (ulimit -n): each live stream takes one";
+            found.doubtful("open files", format!("the limit cannot be read: {error}"), advice);
+        }
     }
     match memory() {
-        None => found.doubtful("memory", "it cannot be learned on this system".to_owned(), ""),
+        None => {
+            let advice = "see that 256 MiB or more are left; a process that runs out is ended by the system";
+            found.doubtful("memory", "it cannot be learned on this system".to_owned(), advice);
+        }
         Some(free) if free < 256 * MIB => {
             let advice =
                 "give it more, or lower store.cache_mib; a process that runs out is ended by the system";
             found.doubtful("memory", format!("{} MiB are left", free / MIB), advice);
         }
         Some(free) => found.good("memory", format!("{} MiB are left", free / MIB)),
+    }
+}
+
+/// How long hints to other processes take to be answered for, over a bus that is connected.
+pub(crate) async fn round_trips(found: &mut Findings, subject: &str, who: &str, bus: &dyn Bus) {
+    let mut times = Vec::new();
+    while times.len() < TIMES
+        && let Some(asked) = bus.round_trip()
+    {
+        match asked.await {
+            Ok(took) => times.push(took),
+            Err(problem) => {
+                let advice = "nothing is lost: readers read the logs. May this user ask for streams ($JS.API.STREAM.INFO.p92-v1-*), and has the server JetStream?";
+                let text = format!("{who} takes this process, and does not answer a question: {problem}");
+                return found.doubtful(subject, text, advice);
+            }
+        }
+    }
+    graded(found, subject, &format!("{who} takes this process, and answers"), middle(times));
+}
+
+/// A way of hints that takes long costs nothing but time.
+pub(crate) fn graded(found: &mut Findings, subject: &str, text: &str, took: Duration) {
+    let text = format!("{text} within {}", millis(took));
+    if took > SLOW_HINT {
+        let advice = "nothing is lost by it; timelines are later. Look at the bus and the way to it";
+        found.doubtful(subject, text, advice);
+    } else {
+        found.good(subject, text);
     }
 }
 

@@ -110,7 +110,9 @@ impl TimelineService for Grpc {
     ) -> Result<Response<Self::WatchPublicStream>, Status> {
         let request = request.into_inner();
         let origin = Origin { local: request.local, remote: request.remote, only_media: request.only_media };
-        let watch = self.0.watch_public(request.options.unwrap_or_default(), origin, request.tag);
+        let options = request.options.unwrap_or_default();
+        let watch = self.0.watch_public(options, origin, request.tag, &request.cursor).await;
+        let watch = watch.map_err(to_status)?;
         let messages = stream::unfold(Some(watch), |watch| async move {
             let mut watch = watch?;
             match watch.next().await? {

@@ -38,7 +38,7 @@ pub enum Change {
 /// A change, and where a watch goes on behind it.
 #[derive(Clone, Debug)]
 pub struct Told {
-    /// Empty where a watch cannot be resumed.
+    /// Empty within what was before the watch: whoever breaks off there begins again.
     pub cursor: Bytes,
     pub change: Change,
 }
@@ -135,7 +135,8 @@ impl<S: Shape> Feed<S> {
             Channel::Public { local, remote, media } => (*local, *remote, *media, String::new()),
             Channel::Tag { tag, local } => (*local, false, false, tag.clone()),
         };
-        let request = timelines::WatchPublicRequest { options, local, remote, only_media, tag };
+        let cursor = cursor.clone();
+        let request = timelines::WatchPublicRequest { options, local, remote, only_media, tag, cursor };
         let stream = client.watch_public(request).await?.into_inner();
         Ok(stream.map(|told| told.map(of_public)).boxed())
     }
@@ -224,7 +225,7 @@ fn of_public(told: timelines::WatchPublicResponse) -> Told {
         Some(Public::DeletedPostId(id)) => Change::Gone(id),
         Some(Public::StillHere(_)) | None => Change::Nothing,
     };
-    Told { cursor: Bytes::new(), change }
+    Told { cursor: told.cursor, change }
 }
 
 /// Waits until a token may no longer look, or the process stops.

@@ -66,13 +66,20 @@ async fn server_sent_events() {
 
 #[tokio::test]
 async fn a_broken_watch_goes_on_where_it_stopped() {
+    for stream in ["user", "public"] {
+        a_broken_stream_goes_on(stream).await;
+    }
+}
+
+async fn a_broken_stream_goes_on(stream: &str) {
     let client = client();
     let (alice, token) = client.world.member("alice", "read");
     let (first, second) = {
         let mut state = client.world.state();
         (state.post(alice, "first", Visibility::Public), state.post(alice, "second", Visibility::Public))
     };
-    let request = Client::request(Method::GET, "/api/v1/streaming/user", &token).body(Body::empty()).unwrap();
+    let request = Client::request(Method::GET, &format!("/api/v1/streaming/{stream}"), &token);
+    let request = request.body(Body::empty()).unwrap();
     let mut body = client.router.clone().oneshot(request).await.unwrap().into_body();
     watched(&client.world).await;
     client.world.live.send(Some(entry(first))).unwrap();

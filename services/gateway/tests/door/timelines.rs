@@ -70,8 +70,21 @@ impl timeline_service_server::TimelineService for World {
         Ok(Response::new(told.boxed()))
     }
 
-    async fn watch_public(&self, _: Request<WatchPublicRequest>) -> Answer<Self::WatchPublicStream> {
-        Err(Status::unimplemented("watch_public"))
+    async fn watch_public(&self, request: Request<WatchPublicRequest>) -> Answer<Self::WatchPublicStream> {
+        let cursor = request.into_inner().cursor;
+        self.at("watch_public").cursors.push(cursor.to_vec());
+        let told = BroadcastStream::new(self.live.subscribe());
+        let told = told.map(|one| {
+            let told = one.ok().flatten().ok_or_else(|| Status::unavailable("the process stops"))?;
+            let change = match told.change {
+                Some(watch_home_response::Change::Entry(entry)) => {
+                    watch_public_response::Change::Entry(entry)
+                }
+                _ => watch_public_response::Change::StillHere(StillHere {}),
+            };
+            Ok(WatchPublicResponse { cursor: told.cursor, change: Some(change) })
+        });
+        Ok(Response::new(told.boxed()))
     }
 }
 

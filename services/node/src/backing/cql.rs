@@ -5,10 +5,12 @@
 
 use super::OpenStore;
 use super::waiting::{NotYet, Waiting};
-use crate::settings::{Consistency, Settings};
+use crate::settings::{Consistency, LogSerial, Settings};
 use anyhow::Context as _;
 use p92_kernel::ShardCount;
-use p92_storage::cql::{self, Asked, CqlTls, CqlUser, Migrated, OpenError, Operation, Sight, Step, Watch};
+use p92_storage::cql::{
+    self, Asked, CqlTls, CqlUser, Migrated, OpenError, Operation, Password, Sight, Step, Watch,
+};
 use p92_storage::{CqlConfig, CqlEngine, Engine, StoreError, Table};
 use std::sync::Arc;
 
@@ -38,10 +40,19 @@ pub fn config(settings: &Settings) -> anyhow::Result<CqlConfig> {
         Consistency::LocalQuorum => cql::Consistency::LocalQuorum,
         Consistency::Quorum => cql::Consistency::Quorum,
     };
+    config.log_serial = match cql.log_serial {
+        LogSerial::Serial => cql::LogSerial::Serial,
+        LogSerial::LocalSerial => cql::LogSerial::LocalSerial,
+    };
     if let Some(name) = &cql.username {
-        let password = cql.password.as_ref().map(p92_chassis::Secret::current).transpose();
-        let password = password.context("the password of the store cannot be read again")?;
-        config.user = Some(CqlUser { name: name.clone(), password: password.unwrap_or_default() });
+        let kept = cql.password.clone();
+        // Out of its file again for each connection: it may have been exchanged.
+        let password = Password::told_by(move || {
+            let password = kept.as_ref().map(p92_chassis::Secret::current).transpose();
+            let told = password.map_err(|error| format!("the password of the store cannot be read: {error}"));
+            told.map(Option::unwrap_or_default)
+        });
+        config.user = Some(CqlUser { name: name.clone(), password });
     }
     config.tls = cql.tls.authority_path.clone().map(|authority| CqlTls {
         authority,
@@ -146,5 +157,29 @@ fn sort(error: OpenError, config: &CqlConfig) -> NotYet {
             NotYet::Later(format!("the store cannot be used yet: {reason}"))
         }
         OpenError::Store(error) => NotYet::Never(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::Config;
+
+    #[test]
+    fn how_certain_answers_are_to_be_is_what_the_settings_say() {
+        let usual = config(&Settings::given(Config::default()).unwrap()).unwrap();
+        assert_eq!(
+            (usual.consistency, usual.log_serial),
+            (cql::Consistency::LocalQuorum, cql::LogSerial::Serial)
+        );
+        let mut given = Config::default();
+        given.store.cql.consistency = Consistency::Quorum;
+        given.store.cql.log_serial = LogSerial::LocalSerial;
+        given.store.cql.datacenter = Some("near".to_owned());
+        let other = config(&Settings::given(given).unwrap()).unwrap();
+        assert_eq!(
+            (other.consistency, other.log_serial, other.datacenter.as_deref()),
+            (cql::Consistency::Quorum, cql::LogSerial::LocalSerial, Some("near"))
+        );
     }
 }

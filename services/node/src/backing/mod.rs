@@ -17,6 +17,7 @@ pub use waiting::{NotYet, Waiting};
 use crate::settings::{BusKind, Settings, Store, StoreKind};
 use anyhow::{Context as _, bail};
 use p92_chassis::{SystemClock, SystemRandom};
+use p92_eventlog::bus::nats::BusKey;
 use p92_eventlog::platform::Parts;
 use p92_eventlog::{Bus, KeyFile, Keyring, LocalBus, NatsBus, tables};
 use p92_kernel::{Clock, Random, Service, ShardCount};
@@ -78,12 +79,18 @@ pub struct OpenBus {
     pub between: Option<Arc<NatsBus>>,
 }
 
-/// Opens the bus that the settings name, for a process of this name. One between processes need not be there.
-pub async fn open_bus(settings: &Settings, name: &str, shards: ShardCount) -> anyhow::Result<OpenBus> {
+/// Opens the bus that the settings name, for a process of this name. One between processes need not be there; `key` is by
+/// what messages of the installation are known.
+pub async fn open_bus(
+    settings: &Settings,
+    name: &str,
+    shards: ShardCount,
+    key: BusKey,
+) -> anyhow::Result<OpenBus> {
     match settings.bus.kind {
         BusKind::Local => Ok(OpenBus { bus: Arc::new(LocalBus::new(shards)), between: None }),
         BusKind::Nats => {
-            let bus = nats::connect(&settings.bus, name, shards).await?;
+            let bus = nats::connect(&settings.bus, name, shards, key).await?;
             Ok(OpenBus { bus: Arc::clone(&bus) as Arc<dyn Bus>, between: Some(bus) })
         }
     }
@@ -110,7 +117,8 @@ pub async fn open_all(
     let file = open_keys(settings, data, &store, &*clock, &*random)?;
     let (engine, shards) = (Arc::clone(&store.engine), store.shards);
     let keyring = Arc::new(Keyring::new(Arc::clone(&engine), Arc::clone(&random), file));
-    let bus = open_bus(settings, name, shards).await?;
+    let key = BusKey::new(&keyring.blind("bus", &[]));
+    let bus = open_bus(settings, name, shards, key).await?;
     let parts = Parts { engine, bus: Arc::clone(&bus.bus), clock, random, keyring, shards };
     Ok(Backing { store, parts, bus })
 }

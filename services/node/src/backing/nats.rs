@@ -5,7 +5,7 @@
 use crate::settings::BusConfig;
 use anyhow::Context as _;
 use p92_eventlog::bus::NatsBus;
-use p92_eventlog::bus::nats::{Login, NatsConfig, NatsTls};
+use p92_eventlog::bus::nats::{BusKey, Login, NatsConfig, NatsTls};
 use p92_kernel::ShardCount;
 use std::sync::Arc;
 
@@ -14,12 +14,13 @@ pub(super) async fn connect(
     settings: &BusConfig,
     name: &str,
     shards: ShardCount,
+    key: BusKey,
 ) -> anyhow::Result<Arc<NatsBus>> {
-    NatsBus::connect(config(settings, name), shards).await.context("`bus.url`")
+    NatsBus::connect(config(settings, name, key), shards).await.context("`bus.url`")
 }
 
-fn config(settings: &BusConfig, name: &str) -> NatsConfig {
-    let mut config = NatsConfig::at(settings.servers(), format!("p92 {name}"));
+fn config(settings: &BusConfig, name: &str, key: BusKey) -> NatsConfig {
+    let mut config = NatsConfig::at(settings.servers(), format!("p92 {name}"), key);
     // Each service may be given the right to listen to its own inboxes and to no other's.
     config.inbox_prefix = format!("_INBOX_{name}");
     config.login = match (&settings.credentials_path, &settings.nkey_path) {

@@ -58,6 +58,11 @@ pub fn failed(status: tonic::Status) -> anyhow::Error {
             "no answer came: the server ended, or a part that it needs is away, so it is not known whether this was done\n  what to do: look whether it runs, and what its log says; then run the command again"
         );
     }
+    if failure.code == p92_kernel::ErrorCode::Unimplemented {
+        return anyhow::anyhow!(
+            "this process does not answer that here\n  what to do: commands of operators need a token (--operator and --token-file) or certificates (`tls`), or the socket of a server on this machine (--data); others go to a process of this version"
+        );
+    }
     match &failure.field {
         Some(field) => anyhow::anyhow!("{} ({field}; {})", failure.public, failure.reason),
         None => anyhow::anyhow!("{} ({})", failure.public, failure.reason),

@@ -3,20 +3,20 @@
 //! It measures and counts, and says what to do. It refuses to mend anything.
 
 use super::Operator;
-use crate::findings::{Findings, limits};
+use crate::findings::{Findings, TIMES, graded, limits, middle, millis, round_trips};
 use p92_eventlog::bus::nats::BusState;
 use p92_eventlog::tables;
 use p92_kernel::{Millis, Service, Shard};
 use p92_proto::event::v1::LogTimeRow;
 use p92_proto::operator::v1::Finding;
+use p92_storage::cql::SCHEMA;
+use p92_storage::embedded::FORMAT;
 use p92_storage::{Key, LogKey, RowKey, StoreError, Write};
 use prost::Message as _;
 use prost::bytes::Bytes;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Measures are taken so often; the middle one counts.
-const TIMES: usize = 5;
 /// No release is older than this: 2025-01-01. A clock before it was never set.
 const BEFORE_US: Millis = Millis(1_735_689_600_000);
 /// Rotating keys are destroyed within 30 days (ARCHITECTURE §3.13).
@@ -24,15 +24,6 @@ const KEYS_AGE: Duration = Duration::from_hours(30 * 24);
 /// A reader that is further behind shows old things.
 const BEHIND: u64 = 10_000;
 const PATIENCE: Duration = Duration::from_secs(5);
-
-fn millis(time: Duration) -> String {
-    format!("{:.1} ms", time.as_secs_f64() * 1_000.0)
-}
-
-fn middle(mut times: Vec<Duration>) -> Duration {
-    times.sort();
-    times.get(times.len() / 2).copied().unwrap_or_default()
-}
 
 impl Operator {
     /// Everything that this process can look at.
@@ -129,13 +120,11 @@ impl Operator {
             Err(_) => found.broken("store", "it does not answer within 10 s".to_owned(), advice),
         }
         if self.platform.engine.capabilities().exclusive {
-            found.good(
-                "schema",
-                "the store made it when it was opened: there is nothing to migrate".to_owned(),
-            );
+            let text = format!("{FORMAT}, as this build makes it when it opens a store: nothing to migrate");
+            found.good("schema", text);
         } else {
             // It would not have been opened otherwise.
-            found.good("schema", "the shared store has every table of this build".to_owned());
+            found.good("schema", format!("{SCHEMA}: the shared store has every table of this build"));
         }
     }
 
@@ -143,9 +132,9 @@ impl Operator {
     async fn bus(&self, found: &mut Findings) {
         use futures::StreamExt as _;
         match self.platform.bus.between() {
-            // What this process publishes comes to itself at once; the way to others cannot be measured from here.
+            // What this process publishes comes to itself at once; so the server is asked, by the way that hints go.
             Some(BusState::Connected) => {
-                return found.good("bus", "connected; hints travel between processes".to_owned());
+                return round_trips(found, "bus", "NATS", &*self.platform.bus).await;
             }
             Some(BusState::Waiting(words)) => {
                 let advice = "nothing is lost: readers read the logs, and timelines are up to a second later. Look at the bus, the way to it, and `bus` in the settings";
@@ -169,14 +158,7 @@ impl Operator {
             }
         };
         match tokio::time::timeout(PATIENCE, came).await {
-            Ok(took) if took > Duration::from_millis(100) => {
-                found.doubtful(
-                    "bus",
-                    format!("a message takes {}", millis(took)),
-                    "nothing is lost by it; timelines are later. Look at the bus and the way to it",
-                );
-            }
-            Ok(took) => found.good("bus", format!("a message takes {}", millis(took))),
+            Ok(took) => graded(found, "bus", "a message comes", took),
             Err(_) => {
                 let advice = "nothing is lost: readers read the logs. Timelines are up to a second later; look at the bus and the way to it";
                 found.doubtful(

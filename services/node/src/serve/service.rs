@@ -67,7 +67,9 @@ async fn start(
     let one = start_one(role, &platform, settings, &ways).await?;
     base.operators.open(one.operator);
     let stop = base.shutdown.stopping();
-    let listening = internal(door, one.routes, ways.others, credentials, stop.clone());
+    // Others ask it here how it stands, by the way that they call it.
+    let routes = one.routes.add_service(base.health.grpc());
+    let listening = internal(door, routes, ways.others, credentials, stop.clone());
     base.shutdown.spawn("the internal listener", listening);
     let (runtime, ended) = (Arc::clone(&one.runtime), stop.clone());
     base.shutdown.spawn("settling", async move {

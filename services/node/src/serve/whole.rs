@@ -97,7 +97,7 @@ async fn join(
     service::retire_while_draining(base, platform);
     let whole = wiring::start(platform, settings, Some(others.clone())).await?;
     let stop = base.shutdown.stopping();
-    let (routes, way) = (whole.routes.clone(), others.clone());
+    let (routes, way) = (whole.routes.clone().add_service(base.health.grpc()), others.clone());
     let listening = service::internal(door.listener, routes, way, credentials, stop.clone());
     base.shutdown.spawn("the internal listener", listening);
     base.shutdown.spawn("watching the store", shared::watch_store(Arc::clone(platform), answers, stop));

@@ -40,6 +40,17 @@ pub enum Consistency {
     Quorum,
 }
 
+/// Who agrees on the next slot of a log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogSerial {
+    /// All datacenters.
+    #[default]
+    Serial,
+    /// The own datacenter alone. Only where all processes of a service are in one: two datacenters would both win a slot.
+    LocalSerial,
+}
+
 p92_chassis::config! {
     /// ScyllaDB or Cassandra, for `store.kind = "cql"`.
     pub struct Cql {
@@ -47,12 +58,14 @@ p92_chassis::config! {
         pub contact_points: Vec<String> = vec!["127.0.0.1:9042".to_owned()],
         /// The keyspace.
         pub keyspace: String = "p92".to_owned(),
-        /// The datacenter whose nodes are asked; any if not set.
+        /// The datacenter whose nodes are asked. It may be left out where there is only one.
         pub datacenter: Option<String> = None,
         /// Copies of each row; `p92 migrate` makes the keyspace with so many, and they can be changed there alone.
         pub replication: u8 = 3,
         /// How many replicas must have taken or answered something.
         pub consistency: Consistency = Consistency::LocalQuorum,
+        /// Who agrees on the slots of logs: `serial`, or `local-serial` where all processes are in one datacenter.
+        pub log_serial: LogSerial = LogSerial::Serial,
         /// Who this process is there; nobody if not set.
         pub username: Option<String> = None,
         /// The password. `password_file` names a file that holds it.

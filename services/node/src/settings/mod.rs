@@ -6,7 +6,9 @@
 mod cluster;
 mod edges;
 
-pub use cluster::{BusConfig, BusKind, ClientTls, Consistency, Cql, Internal, PeersConfig, StoreKind};
+pub use cluster::{
+    BusConfig, BusKind, ClientTls, Consistency, Cql, Internal, LogSerial, PeersConfig, StoreKind,
+};
 
 use crate::role::Role;
 use clap::Args;

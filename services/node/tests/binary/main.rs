@@ -7,7 +7,9 @@
     reason = "a test ends at the first surprise"
 )]
 
+mod doctor;
 mod ending;
+mod looks;
 mod operators;
 mod running;
 mod settings;

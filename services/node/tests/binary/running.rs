@@ -23,6 +23,8 @@ pub struct Running {
     data: PathBuf,
     /// Where its public HTTP listener is, `127.0.0.1:PORT`.
     pub http: String,
+    /// Where its public gRPC listener is.
+    pub grpc: String,
     /// Where its listener for operators is.
     pub ops: String,
 }
@@ -46,8 +48,9 @@ impl Running {
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let ready: serde_json::Value = serde_json::from_str(&line).expect("a ready line");
         let http = ready["url"].as_str().unwrap().trim_start_matches("http://").to_owned();
-        let ops = ready["ops"].as_str().unwrap().to_owned();
-        Self { child, data: data.to_owned(), http, ops }
+        let told = |listener: &str| ready[listener].as_str().unwrap().to_owned();
+        let (grpc, ops) = (told("grpc"), told("ops"));
+        Self { child, data: data.to_owned(), http, grpc, ops }
     }
 
     /// Runs a command against it; what it printed.
@@ -59,10 +62,15 @@ impl Running {
 
     /// Posts a form with a token; the status line and the rest of the answer.
     pub fn post(&self, path: &str, token: &str, form: &str) -> String {
+        self.send(("POST", path), token, form)
+    }
+
+    /// The same with another method.
+    pub fn send(&self, (method, path): (&str, &str), token: &str, form: &str) -> String {
         let mut stream = TcpStream::connect(&self.http).unwrap();
         write!(
             stream,
-            "POST {path} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\
              Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{form}",
             self.http,
             form.len()

@@ -60,16 +60,34 @@ async fn a_post_is_one_trace_through_all_services_and_tells_nothing_personal() {
         let token = running.command(&["token", "create", "--account", "canaryname", "--app", id]);
         let answer = running.post("/api/v1/statuses", &token, "status=canarytext+%23canarytag");
         assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        let status: serde_json::Value =
+            serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
+        let stream = format!("post/{}", status["id"].as_str().unwrap());
+        let events = running.command(&["events", "read", &stream, "--json"]);
+        // Readers are soon there; each look is a command, which takes its time.
+        let behind = || {
+            let told: serde_json::Value = serde_json::from_str(&running.command(&["lag", "--json"])).unwrap();
+            let at = |one: &serde_json::Value, name: &str| -> u64 {
+                one[name].as_str().map_or(0, |text| text.parse().unwrap())
+            };
+            told["lags"].as_array().unwrap().iter().any(|one| at(one, "head") > at(one, "applied"))
+        };
+        assert!((0..100).any(|_| !behind()), "readers do not come");
         assert!(running.stop(), "what is unsent is sent before the end");
-        token
+        (token, events)
     };
-    let token = tokio::task::spawn_blocking(work).await.unwrap();
+    let (token, events) = tokio::task::spawn_blocking(work).await.unwrap();
     let spans = spans(&received);
     let door = spans.iter().find(|span| span.name.contains("/api/v1/statuses")).expect("the request's span");
     let whole: Vec<_> = spans.iter().filter(|span| span.trace_id == door.trace_id).collect();
     for service in ["p92.identity.v1.", "p92.posting.v1."] {
         assert!(whole.iter().any(|span| span.name.contains(service)), "{service} in {whole:#?}");
     }
+    // What an envelope says of it, and who goes on by that when the call is long over.
+    let trace = hex::encode(&door.trace_id);
+    assert!(events.contains(&format!("00-{trace}-")), "{trace} in {events}");
+    let consumed = |span: &&Span| span.name == "consume";
+    assert!(whole.iter().copied().any(|span| consumed(&span)), "no reader in {whole:#?}");
     for request in received.lock().unwrap().iter() {
         let text = String::from_utf8_lossy(&request.encode_to_vec()).to_lowercase();
         assert!(!text.contains("canary") && !text.contains(&token.to_lowercase()), "{text}");

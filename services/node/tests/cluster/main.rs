@@ -9,7 +9,9 @@
     clippy::string_slice
 )]
 
+mod aside;
 mod ground;
+mod homes;
 mod moves;
 mod posts;
 mod public;

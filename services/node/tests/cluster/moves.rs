@@ -11,6 +11,7 @@ use p92_proto::posting::v1::reaction_service_client::ReactionServiceClient;
 use p92_proto::timelines::v1 as timelines;
 use p92_proto::timelines::v1::timeline_service_client::TimelineServiceClient;
 use p92_proto::timelines::v1::watch_home_response::Change;
+use p92_proto::timelines::v1::watch_public_response::Change as Public;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -131,8 +132,8 @@ async fn a_replica_that_vanishes_is_waited_for_and_then_replaced() {
     let ([one, other], _identity, authors) = two_of_posting(&mut all).await;
     let before = all.publish(other.transport(), authors[0], "before").await.unwrap().0;
     one.kill();
-    // Its shard has no owner for six seconds and more; the command waits for the next one.
-    let after = within(all.publish(other.transport(), authors[0], "after")).await.unwrap().0;
+    // Its shard has no owner for six seconds and more; the command waits for the next one, or is told to come again.
+    let after = within(all.publish_at_last(&other, authors[0], "after")).await;
     assert!(after > before);
     spread(&[&other]).await;
 }
@@ -315,4 +316,73 @@ async fn a_watch_misses_nothing_of_a_time_in_which_nobody_held_its_home() {
     assert_eq!(seen, meanwhile[2..]);
     let after = all.publish(posting.transport(), alice, "after").await.unwrap().0;
     assert_eq!(next_posts(&mut stream, 1).await.0, [after]);
+}
+
+/// What a watch on the public timeline told, and the cursor behind the last of it.
+async fn next_public(
+    stream: &mut tonic::Streaming<timelines::WatchPublicResponse>,
+    count: usize,
+) -> (Vec<Public>, prost::bytes::Bytes) {
+    let (mut told, mut cursor) = (Vec::new(), prost::bytes::Bytes::new());
+    within(async {
+        while told.len() < count {
+            let message = stream.message().await.unwrap().unwrap();
+            cursor = message.cursor;
+            told.extend(message.change.filter(|change| !matches!(change, Public::StillHere(_))));
+        }
+    })
+    .await;
+    (told, cursor)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_public_watch_goes_on_at_another_replica_without_gap_or_double() {
+    let (all, identity, posting) = Installation::with_posts().await;
+    let one = all.start(Role::Timelines).await;
+    let other = all.start(Role::Timelines).await;
+    spread(&[&one, &other]).await;
+    let alice = all.account(&identity, "alice").await;
+    let opened = async |at: &Replica, cursor: &prost::bytes::Bytes| {
+        let request = timelines::WatchPublicRequest {
+            options: all.options(0),
+            cursor: cursor.clone(),
+            ..Default::default()
+        };
+        TimelineServiceClient::new(at.transport()).watch_public(request).await.unwrap().into_inner()
+    };
+    let publish = async |text: &str| all.publish(posting.transport(), alice, text).await.unwrap().0;
+    let shown = |told: &[Public]| -> Vec<u64> {
+        let post = |change: &Public| match change {
+            Public::Entry(entry) => entry.post_id,
+            other => panic!("{other:?}"),
+        };
+        told.iter().map(post).collect()
+    };
+    let mut stream = opened(&one, &prost::bytes::Bytes::new()).await;
+    // The first word says that everything from now on will come.
+    within(stream.message()).await.unwrap().unwrap();
+    let (first, second) = (publish("before").await, publish("before, and last to be seen there").await);
+    let (told, cursor) = next_public(&mut stream, 2).await;
+    assert_eq!(shown(&told), [first, second]);
+    let moving = tokio::spawn(one.stop());
+    let mut meanwhile = Vec::new();
+    for n in 0..5 {
+        meanwhile.push(publish(&format!("meanwhile {n}")).await);
+    }
+    let delete = posting::DeletePostRequest { context: all.context(alice), post_id: first };
+    PostServiceClient::new(posting.transport()).delete_post(delete).await.unwrap();
+    drop(stream);
+    within(moving).await.unwrap();
+
+    let mut stream = opened(&other, &cursor).await;
+    let (told, cursor) = next_public(&mut stream, 2).await;
+    assert_eq!(shown(&told), meanwhile[..2]);
+    // Broken off within what was missed, it goes on there; and of what it showed before it still tells.
+    drop(stream);
+    let mut stream = opened(&other, &cursor).await;
+    let (told, _) = next_public(&mut stream, 4).await;
+    assert_eq!(shown(&told[..3]), meanwhile[2..]);
+    assert_eq!(told[3], Public::DeletedPostId(first));
+    let after = publish("after").await;
+    assert_eq!(shown(&next_public(&mut stream, 1).await.0), [after]);
 }

@@ -6,6 +6,7 @@
 
 use crate::shutdown::{Phase, Shutdown};
 use crate::telemetry::fields;
+use crate::transport::Transport;
 use futures::stream::{BoxStream, StreamExt as _};
 use opentelemetry::{KeyValue, global};
 use parking_lot::Mutex;
@@ -19,6 +20,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_stream::wrappers::WatchStream;
 use tonic::{Request, Response, Status};
+use tonic_health::pb::health_client::HealthClient;
 use tonic_health::pb::health_server::{Health as HealthService, HealthServer};
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus};
 
@@ -91,6 +93,14 @@ struct Shared {
 /// The health of the process. Clones are the same.
 #[derive(Clone, Debug)]
 pub struct Health(Arc<Shared>);
+
+/// Asks a process elsewhere whether it can serve, by gRPC's own protocol; the status if it does not say.
+pub async fn ask(way: Transport, within: Duration) -> Result<bool, Status> {
+    let mut request = Request::new(HealthCheckRequest { service: "readiness".to_owned() });
+    request.set_timeout(within);
+    let answer = HealthClient::new(way).check(request).await?.into_inner();
+    Ok(answer.status() == ServingStatus::Serving)
+}
 
 impl Health {
     /// Alive, and neither started nor ready.

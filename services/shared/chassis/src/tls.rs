@@ -118,6 +118,7 @@ impl Credentials {
         let mut looks = tokio::time::interval(LOOK);
         let refused = crate::telemetry::meter("tls")
             .counter("refused_renewals", "Certificates found on disk that could not be used");
+        refused.add(0, &[]);
         while stop.run_until_cancelled(looks.tick()).await.is_some() {
             match self.reload() {
                 Ok(true) => tracing::info!("certificates were renewed"),

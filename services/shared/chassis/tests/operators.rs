@@ -82,6 +82,8 @@ async fn an_operator_sees_what_the_process_does() {
     assert_eq!(get(address, "/livez").await.0, 200);
     assert_eq!(get(address, "/startupz").await.0, 200);
     assert_eq!(get(address, "/else").await.0, 404);
+    // Told before the first one, which would raise no alert otherwise.
+    assert!(get(address, "/metrics").await.1.contains("\np92_process_panics_total 0\n"));
 
     // A call, a panic, an instrument.
     let routes = tonic::service::Routes::new(health.grpc());
@@ -91,6 +93,9 @@ async fn an_operator_sees_what_the_process_does() {
     meter("test").counter("sung_songs", "Songs").add(3, &[KeyValue::new("key", "minor")]);
     meter("test").counted("heard_songs", "Songs, by ear", "ear", || vec![("left", 4), ("right", 5)]);
     meter("test").seconds("song", "Length of a song").record(0.3, &[]);
+    let of_shards = opentelemetry::global::meter(telemetry::fields::SCOPE_OF_SHARDS);
+    let many = of_shards.u64_gauge("p92_test_places").build();
+    (0..5_000).for_each(|shard| many.record(1, &[KeyValue::new("shard", shard)]));
 
     let (code, text) = get(address, "/metrics").await;
     assert_eq!(code, 200);
@@ -110,6 +115,8 @@ async fn an_operator_sees_what_the_process_does() {
     ] {
         assert!(text.lines().any(|found| found.starts_with(line)), "{line}\nis not in\n{text}");
     }
+    let of_shards = text.lines().filter(|line| line.starts_with("p92_test_places{shard="));
+    assert_eq!(of_shards.count(), 5_000, "each is told by itself");
     if cfg!(target_os = "linux") {
         assert!(text.contains("\np92_process_resident_bytes "), "{text}");
         assert!(text.contains("\np92_process_cpu_seconds_total "), "{text}");

@@ -79,18 +79,27 @@ impl Recorded {
         self.event.r#type.strip_suffix(M::NAME).and_then(|rest| rest.strip_suffix('.')) == Some(M::PACKAGE)
     }
 
-    /// The payload as that message, of version 1.
+    /// The payload as that message, whose meaning has never changed.
     pub fn decode<M: Message + Name + Default>(&self) -> Result<M, Poison> {
-        self.decode_up_to(1)
+        self.decode_upcast(1, |_, message| message)
     }
 
-    /// The payload as that message, of any version up to `known`.
-    pub fn decode_up_to<M: Message + Name + Default>(&self, known: u32) -> Result<M, Poison> {
+    /// The payload as that message in the meaning of version `known`. One of an older version is upcast: it is given with
+    /// its version, and returned as it would be written today.
+    pub fn decode_upcast<M: Message + Name + Default>(
+        &self,
+        known: u32,
+        upcast: impl FnOnce(u32, M) -> M,
+    ) -> Result<M, Poison> {
         if !self.is::<M>() {
             return Err(self.unreadable(format!("it is no {}", M::full_name())));
         }
         self.check_version(known)?;
-        M::decode(self.event.payload.clone()).map_err(|error| self.unreadable(error.to_string()))
+        let message =
+            M::decode(self.event.payload.clone()).map_err(|error| self.unreadable(error.to_string()))?;
+        // Events from before versions were written are of the first one.
+        let version = self.event.schema_version.max(1);
+        Ok(if version < known { upcast(version, message) } else { message })
     }
 
     /// Refuses versions that this build does not know.

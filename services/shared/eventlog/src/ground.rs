@@ -11,7 +11,7 @@
 //! Nothing that ships has it (feature `ground`). It must not know which service stands on it.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "what a test stands on ends the test")]
 
-use crate::bus::nats::NatsConfig;
+use crate::bus::nats::{BusKey, NatsConfig};
 use crate::platform::Parts;
 use crate::{Bus, KeyFile, Keyring, LocalBus, NatsBus, Platform, tables};
 use p92_kernel::{Clock, Random, ShardCount};
@@ -216,7 +216,7 @@ impl NatsServer {
     }
 
     fn config(&self, name: &str) -> NatsConfig {
-        NatsConfig::at(vec![self.url.clone()], name)
+        NatsConfig::at(vec![self.url.clone()], name, BusKey::new(&[92; 32]))
     }
 }
 

@@ -10,6 +10,7 @@ use crate::reader::GroupStream;
 use crate::rebuild::{self, Join, joins};
 use crate::rows::{Layers, Rows, readable, to_writes};
 use crate::settle::{self, Aside};
+use crate::trace::consuming;
 use crate::view::ViewSet;
 use crate::{Platform, Poison, Recorded, notes, tables};
 use async_trait::async_trait;
@@ -21,6 +22,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 /// An effect of events: a command to a service. Idempotent, with the causing event's id as key.
 #[async_trait]
@@ -136,6 +138,8 @@ impl From<StoreError> for Wait {
 impl Lease {
     /// Reads until told to stop. What is under way is finished or will be done again.
     pub async fn run(mut self, stop: CancellationToken) {
+        let mark = Mark::reader(&self.name, self.log);
+        let _running = self.shared.platform.progress.run(self.shared.service, mark.clone());
         let mut pause = Duration::from_millis(50);
         while !stop.is_cancelled() {
             let problem = tokio::select! {
@@ -152,6 +156,8 @@ impl Lease {
                     Wait::Touched => "rows behind the checkpoint are being written".to_owned(),
                 },
             };
+            // Whoever cannot even find its place is told as one that has read nothing.
+            self.shared.platform.progress.reached(&mark, Seq(0));
             self.shared.metrics.waiting(self.log);
             tracing::warn!(reader = %self.name, source = %self.log.service, shard = %self.log.shard, problem, "a reader waits");
             tokio::select! {
@@ -230,8 +236,6 @@ impl Lease {
                 }
             }
             platform.progress.reached(&mark, to);
-            let head = platform.progress.at(&Mark::applied(self.log));
-            self.shared.metrics.lag(&self.name, self.log, head, to);
             *pause = Duration::from_millis(50);
         }
     }
@@ -289,7 +293,8 @@ impl Lease {
                 self.put_aside(quarantine, event, "").await?;
                 continue;
             }
-            match self.project_event(views, event, &rows).await {
+            let projected = self.project_event(views, event, &rows).instrument(consuming(&self.name, event));
+            match projected.await {
                 Ok(written) => rows.absorb(written),
                 Err(ProjectionError::Store(error)) => return Err(error.into()),
                 Err(ProjectionError::Poison(Poison::Newer { .. })) => {
@@ -338,7 +343,8 @@ impl Lease {
                 self.put_aside(quarantine, event, "").await?;
                 continue;
             }
-            if let Some(poison) = effect(consumer, event).await? {
+            let done = effect(consumer, event).instrument(consuming(&self.name, event));
+            if let Some(poison) = done.await? {
                 self.put_aside(quarantine, event, &poison.to_string()).await?;
             }
         }

@@ -19,6 +19,7 @@
 //! | `keyring`, `keyfile`, `opened`, `cipher` | sealed payloads |
 //! | `backup` | everything that cannot be computed anew, in files; and a store that holds it again |
 //! | `runtime`, `reads` | what a service holds in its hand |
+//! | `trace` | the trace that a command belongs to, as envelopes carry it |
 //! | `failpoint` | where tests stop a process, in builds of theirs |
 //! | `ground` | what the tests of services stand on, embedded or on real servers; in builds of theirs |
 
@@ -59,6 +60,7 @@ pub mod settle;
 pub mod stream;
 pub mod tables;
 pub mod tasks;
+mod trace;
 pub mod view;
 pub mod worker;
 
@@ -78,4 +80,5 @@ pub use round::{Aggregate, Loaded, Round};
 pub use rows::Rows;
 pub use runtime::{Runtime, Spec};
 pub use stream::Stream;
+pub use trace::consuming;
 pub use view::View;

@@ -1,7 +1,7 @@
 //! What a process hands to each of its services: engine, bus, clock, keys, membership, and the boards they share.
 
 use crate::heads::Heads;
-use crate::metrics::Metrics;
+use crate::metrics::{self, Metrics};
 use crate::pointers::ViewStates;
 use crate::progress::Progress;
 use crate::tasks::Tasks;
@@ -53,6 +53,7 @@ impl Platform {
         let Parts { engine, bus, clock, random, keyring, shards } = parts;
         let member = hex::encode(p92_kernel::clock::random_bytes::<8>(&*random));
         let progress = Arc::new(Progress::default());
+        metrics::tell_progress(&progress);
         let stopping = tokio_util::sync::CancellationToken::new();
         let tasks = Tasks::default();
         let membership = Membership::start_at(

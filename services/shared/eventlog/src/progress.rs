@@ -1,8 +1,8 @@
-//! How far owners and readers of this process have come, for those who wait for a position.
+//! How far owners and readers of this process have come, for those who wait for a position, and which readers run in it.
 
-use p92_kernel::{Position, Seq};
+use p92_kernel::{Position, Seq, Service};
 use p92_storage::LogKey;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -33,6 +33,36 @@ impl Mark {
 #[derive(Debug, Default)]
 pub struct Progress {
     marks: RwLock<HashMap<Mark, watch::Sender<Seq>>>,
+    /// The readers that run, and whose they are. One may begin anew before its last run has ended, so they are counted.
+    running: Mutex<HashMap<(Service, Mark), usize>>,
+}
+
+/// A reader that runs in this process, until this is dropped.
+#[derive(Debug)]
+pub struct Running {
+    board: Arc<Progress>,
+    reader: (Service, Mark),
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let mut running = self.board.running.lock();
+        if let Some(runs) = running.get_mut(&self.reader) {
+            *runs -= 1;
+            if *runs == 0 {
+                running.remove(&self.reader);
+            }
+        }
+    }
+}
+
+/// A reader that runs, and how far it is behind.
+#[derive(Clone, Debug)]
+pub struct Behind {
+    /// Whose reader it is.
+    pub service: Service,
+    pub mark: Mark,
+    pub events: u64,
 }
 
 impl Progress {
@@ -69,6 +99,36 @@ impl Progress {
     #[must_use]
     pub fn watch(&self, mark: &Mark) -> watch::Receiver<Seq> {
         self.mark(mark).subscribe()
+    }
+
+    /// A reader of this service runs from now on, whose place this mark is.
+    #[must_use]
+    pub fn run(self: &Arc<Self>, service: Service, mark: Mark) -> Running {
+        let reader = (service, mark);
+        *self.running.lock().entry(reader.clone()).or_default() += 1;
+        Running { board: Arc::clone(self), reader }
+    }
+
+    /// How far each reader that runs is behind the head of its log. Before its place and the head are known, nothing is
+    /// told of it: that would be a lag of the whole log, or of none.
+    #[must_use]
+    pub fn behind(&self) -> Vec<Behind> {
+        let running: Vec<(Service, Mark)> = self.running.lock().keys().cloned().collect();
+        let marks = self.marks.read();
+        let at = |mark: &Mark| marks.get(mark).map(|sender| *sender.borrow());
+        let behind = running.into_iter().filter_map(|(service, mark)| {
+            let head = at(&Mark::applied(mark.log)).filter(|head| *head > Seq(0))?;
+            let events = head.0.saturating_sub(at(&mark)?.0);
+            Some(Behind { service, mark, events })
+        });
+        behind.collect()
+    }
+
+    /// Where the logs end that this process owns or follows, as far as it knows.
+    #[must_use]
+    pub fn heads(&self) -> Vec<(LogKey, Seq)> {
+        let heads = self.all().into_iter().filter(|(mark, at)| mark.reader.is_empty() && *at > Seq(0));
+        heads.map(|(mark, at)| (mark.log, at)).collect()
     }
 
     /// Where every mark stands.

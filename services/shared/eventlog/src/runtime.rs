@@ -9,6 +9,7 @@ use crate::rebuild::joins::{self, Due};
 use crate::rebuild::{Join, Rebuild, RebuildError, Report, Watch};
 use crate::round::{Command, Round};
 use crate::settle;
+use crate::trace;
 use crate::view::ViewSet;
 use crate::worker::{Holding, Worker};
 use crate::{CommandMeta, Consumer, Platform, Reads, Receipt, View, keys::Keys};
@@ -80,6 +81,7 @@ impl Runtime {
             mutant: crate::owner::planted(),
         });
         let leases = leases(&spec);
+        shared.metrics.begin(platform.shards, leases.iter().map(|(_, name, _)| &**name));
         let readers = leases
             .iter()
             .filter(|(.., work)| matches!(work, Work::Views(_)))
@@ -100,6 +102,9 @@ impl Runtime {
             rebuilding: tokio::sync::Mutex::default(),
             noted: Mutex::default(),
         });
+        let held = Arc::downgrade(&runtime);
+        let holdings = move || held.upgrade().map(|runtime| runtime.holdings()).unwrap_or_default();
+        runtime.shared.metrics.tell_owned(holdings);
         platform.membership.join(runtime.shared.service).await?;
         // As a member: from now on nobody leaves a table before this process has noted that another one answers.
         runtime.load_pointers().await?;
@@ -119,6 +124,10 @@ impl Runtime {
         F: for<'a> FnMut(&'a mut Round) -> BoxFuture<'a, Result<(), Failure>> + Send + 'static,
     {
         let worker = self.workers.get(&shard).ok_or_else(crate::error::not_here)?;
+        let mut meta = meta;
+        if meta.traceparent.is_empty() {
+            meta.traceparent = trace::current();
+        }
         self.settled(shard, worker).await?;
         let command: Command = Box::new(command);
         let answer = worker.execute(meta, command).await;

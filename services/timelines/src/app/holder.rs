@@ -25,6 +25,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
+use tracing::Instrument as _;
 
 /// How old the question about heads may be.
 pub const FRESH: Duration = Duration::from_millis(500);
@@ -242,6 +243,7 @@ impl Holder {
 
     /// Reads one log for ever.
     async fn read(self: Arc<Self>, log: LogKey, from: Seq) {
+        let _running = self.marks.run(log);
         let mut groups = GroupStream::new(&self.platform, log, from);
         loop {
             let next = tokio::select! {
@@ -275,7 +277,7 @@ impl Holder {
     /// have them, and merges answer here. If one cannot be read, restrictions may be missing from now on for good.
     async fn apply_or_wait(self: &Arc<Self>, event: &Recorded) -> Option<Option<Delivery>> {
         loop {
-            match self.apply(event).await {
+            match self.apply(event).instrument(p92_eventlog::consuming("timelines.memory", event)).await {
                 Ok(delivery) => return Some(delivery),
                 Err(Poison::Newer { event_type, .. }) => {
                     tracing::warn!(event_type, "memory waits before an event that is newer than this build");

@@ -1,6 +1,6 @@
 //! How far this memory has applied each log it reads, with deliveries to very many followers still under way.
 
-use p92_eventlog::progress::{Mark, Progress};
+use p92_eventlog::progress::{Mark, Progress, Running};
 use p92_kernel::{Position, Seq, Service};
 use p92_storage::LogKey;
 use parking_lot::Mutex;
@@ -59,6 +59,12 @@ impl Marks {
     /// The log is read from behind this place, the end of a group.
     pub fn begin(&self, log: LogKey, from: Seq) {
         self.at(log, |place| *place = Place { begun: from.0, last: from.0, end: from.0, ..Place::default() });
+    }
+
+    /// The log is read, until what is returned is dropped.
+    #[must_use]
+    pub fn run(&self, log: LogKey) -> Running {
+        self.progress.run(Service::Timelines, Mark::reader(&self.name, log))
     }
 
     /// A group comes.

@@ -8,6 +8,7 @@ pub mod marks;
 pub mod merges;
 pub mod notifications;
 pub mod public;
+pub mod trail;
 pub mod watch;
 pub mod watch_public;
 

@@ -1,12 +1,11 @@
-//! Live streams: what memory's fan-out brings, judged when it is sent, with a cursor by which a stream goes on elsewhere.
-//!
-//! A cursor says up to which ends of groups everything was sent, and what was sent beyond. Whoever goes on reads the logs
-//! from those ends, leaves out what was sent, and takes up the fan-out where the logs end: no gap, no double.
+//! Live streams of homes: what memory's fan-out brings, judged when it is sent. How a stream goes on elsewhere is in
+//! `trail`.
 
 use super::App;
 use super::clients::Question;
 use super::holder::{Otherwise, heard_of, told_of};
 use super::live::{Signal, What};
+use super::trail::Trail;
 use crate::consumer;
 use crate::domain::entry::Key;
 use crate::domain::memory::Change;
@@ -16,13 +15,11 @@ use crate::domain::window::Window;
 use crate::error;
 use crate::wire::entry_to_wire;
 use p92_eventlog::membership::Holder as MemberHolder;
-use p92_eventlog::owner::read_groups;
 use p92_kernel::{Failure, Seq, Service, Shard};
 use p92_proto::event::v1::ReadOptions;
 use p92_proto::timelines::v1 as proto;
 use p92_proto::timelines::v1::watch_home_response::Change as Sent;
 use p92_storage::LogKey;
-use prost::Message as _;
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,10 +29,6 @@ use tokio::sync::{broadcast, mpsc, watch};
 pub(super) const SILENCE: Duration = Duration::from_secs(3);
 /// How long memory may be in doubt before the stream ends.
 const DOUBT: Duration = Duration::from_secs(4);
-/// Events that a cursor may lie behind; farther back the stream begins with a page instead.
-const BEHIND: u64 = 20_000;
-/// Ids in a cursor at most.
-const SENT: usize = 48;
 
 /// One open watch on a home.
 pub struct HomeWatch {
@@ -45,16 +38,9 @@ pub struct HomeWatch {
     heard: broadcast::Receiver<Signal>,
     /// Who holds which slot.
     holders: watch::Receiver<BTreeMap<(Service, Shard), MemberHolder>>,
-    /// Everything up to these ends was sent.
-    ends: BTreeMap<LogKey, Seq>,
-    /// The ends of the cursor by which the stream goes on; none if it begins.
-    begun_at: BTreeMap<LogKey, Seq>,
-    /// Sent beyond the ends, in order.
-    sent: VecDeque<u64>,
+    trail: Trail,
     /// Posts that were sent lately: of these edits and ends are told.
     shown: HashSet<u64>,
-    /// Events up to here were replayed.
-    replayed: BTreeMap<LogKey, Seq>,
     /// To be sent before anything else.
     first: VecDeque<proto::WatchHomeResponse>,
 }
@@ -103,11 +89,8 @@ impl App {
             came,
             heard,
             holders: self.runtime.platform().membership.holders(),
-            ends: self.holder.marks.ends(),
-            begun_at: BTreeMap::new(),
-            sent: VecDeque::new(),
+            trail: Trail::begin(&self.holder.marks, self.runtime.platform().shards),
             shown: HashSet::new(),
-            replayed: BTreeMap::new(),
             first: VecDeque::new(),
         };
         watch.begin(&request).await?;
@@ -122,23 +105,14 @@ impl HomeWatch {
 
     async fn begin(&mut self, request: &proto::WatchHomeRequest) -> Result<(), Failure> {
         self.check_viewer().await?;
-        // What was being applied when the fan-out began to come here must be looked up; all later things come by it.
-        let begun = self.app.holder.marks.all_begun();
-        for (log, seq) in &begun {
-            let position = p92_kernel::Position { service: log.service, shard: log.shard, seq: *seq };
-            self.app.holder.marks.wait(position).await;
-        }
+        let begun = Trail::settled(&self.app.holder.marks).await;
         if request.cursor.is_empty() {
             self.past(request.after_id, request.notifications_after_id).await?;
         } else {
-            let cursor = proto::WatchCursor::decode(request.cursor.clone()).map_err(|_| {
-                Failure::invalid("cursor", "BAD_CURSOR", "This is not a cursor of this stream.")
-            })?;
-            self.replay(&cursor, &begun).await?;
+            self.trail.take_up(&request.cursor)?;
+            self.replay(&begun).await?;
         }
-        // What the client had already may still be on its way to this process.
-        self.replayed = begun;
-        raise(&mut self.replayed, &self.begun_at);
+        self.trail.replayed(begun);
         self.first.push_back(self.message(Sent::StillHere(proto::StillHere {})));
         Ok(())
     }
@@ -170,37 +144,15 @@ impl HomeWatch {
     }
 
     /// What the logs say between a cursor and here.
-    async fn replay(
-        &mut self,
-        cursor: &proto::WatchCursor,
-        upto: &BTreeMap<LogKey, Seq>,
-    ) -> Result<(), Failure> {
-        self.sent = cursor.sent.iter().copied().collect();
+    async fn replay(&mut self, upto: &BTreeMap<LogKey, Seq>) -> Result<(), Failure> {
         let platform = Arc::clone(self.app.runtime.platform());
-        let of = |service: Service, ends: &[u64]| -> Vec<(LogKey, Seq)> {
-            let shards = platform.shards.all();
-            shards.zip(ends).map(|(shard, end)| (LogKey { service, shard }, Seq(*end))).collect()
-        };
-        let starts =
-            [of(Service::Identity, &cursor.identity), of(Service::Posting, &cursor.posting)].concat();
-        // All of them before the first message, whose cursor must not say that the other logs were sent too.
-        self.ends = starts.iter().copied().collect();
-        self.begun_at = self.ends.clone();
-        for (log, from) in starts {
-            let upto = upto.get(&log).copied().unwrap_or_default();
-            if from >= upto {
-                continue;
-            }
-            if upto.0 - from.0 > BEHIND {
-                return Err(Failure::invalid("cursor", "CURSOR_TOO_OLD", "Open the stream anew."));
-            }
-            let groups = read_groups(&platform, log, from, None).await;
-            for group in groups.map_err(p92_eventlog::error::store_failure)? {
+        for (log, from, upto) in self.trail.behind(upto)? {
+            for group in Trail::missed(&platform, log, from).await? {
                 for event in group.events.iter().filter(|event| event.position.seq <= upto) {
                     self.replay_event(event).await?;
                 }
                 if group.last_seq() <= upto {
-                    self.ends.insert(log, group.last_seq());
+                    self.trail.told(log, group.last_seq());
                 }
             }
         }
@@ -266,7 +218,7 @@ impl HomeWatch {
             };
             // Too slow, and told so by the channel: it opens again where it was.
             let Some(signal) = signal else { return Some(Err(error::watch_again())) };
-            if self.replayed.get(&signal.log).is_some_and(|upto| signal.seq <= *upto) {
+            if self.trail.is_replayed(signal.log, signal.seq) {
                 continue;
             }
             match self.heed(&signal).await {
@@ -279,20 +231,15 @@ impl HomeWatch {
 
     /// If nothing waits to be sent, everything applied by now was sent.
     fn note_ends(&mut self) {
-        let mut ends = self.app.holder.marks.ends();
+        let ends = self.app.holder.marks.ends();
         if self.came.is_empty() && self.heard.is_empty() {
-            raise(&mut ends, &self.begun_at);
-            self.ends = ends;
-            self.sent.clear();
+            self.trail.all_sent(ends);
         }
     }
 
     fn remember(&mut self, id: u64, post: u64) {
         const SHOWN: usize = 1_000;
-        self.sent.push_back(id);
-        if self.sent.len() > SENT {
-            self.sent.pop_front();
-        }
+        self.trail.send(id);
         if self.shown.len() >= SHOWN {
             self.shown.clear();
         }
@@ -302,28 +249,19 @@ impl HomeWatch {
     }
 
     fn message(&self, change: Sent) -> proto::WatchHomeResponse {
-        let of = |service: Service| -> Vec<u64> {
-            let shards = self.app.runtime.platform().shards.all();
-            shards.map(|shard| self.ends.get(&LogKey { service, shard }).map_or(0, |end| end.0)).collect()
-        };
-        let cursor = proto::WatchCursor {
-            identity: of(Service::Identity),
-            posting: of(Service::Posting),
-            sent: self.sent.iter().copied().collect(),
-        };
-        proto::WatchHomeResponse { cursor: cursor.encode_to_vec().into(), change: Some(change) }
+        proto::WatchHomeResponse { cursor: self.trail.cursor(), change: Some(change) }
     }
 
     /// What a signal is to the viewer at this moment.
     async fn heed(&mut self, signal: &Signal) -> Result<Option<proto::WatchHomeResponse>, Failure> {
         let viewer = self.options.viewer_id;
         let change = match &signal.what {
-            What::Came(key) if self.sent.contains(&key.id()) => None,
+            What::Came(key) if self.trail.is_sent(key.id()) => None,
             What::Came(key) => self.entry(*key).await?.map(|entry| {
                 self.remember(entry.id, entry.post_id);
                 Sent::Entry(entry)
             }),
-            What::Told(note) if self.sent.contains(&note.id) => None,
+            What::Told(note) if self.trail.is_sent(note.id) => None,
             What::Told(note) => {
                 let note = self.notification(note).await?;
                 note.inspect(|note| self.remember(note.id, 0)).map(Sent::Notification)
@@ -391,14 +329,6 @@ impl HomeWatch {
         let standings = self.app.clients.standings(&question, [self.options.viewer_id]).await?;
         let gone = standings.get(&self.options.viewer_id).is_none_or(|standing| standing.barred);
         if gone { Err(error::no_viewer()) } else { Ok(()) }
-    }
-}
-
-/// Brings ends of logs up to others where they are lower.
-fn raise(ends: &mut BTreeMap<LogKey, Seq>, to: &BTreeMap<LogKey, Seq>) {
-    for (log, least) in to {
-        let end = ends.entry(*log).or_default();
-        *end = (*end).max(*least);
     }
 }
 

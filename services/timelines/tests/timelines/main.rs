@@ -4,6 +4,7 @@
 // A test says by a panic what it expected.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod away;
 mod double;
 mod golden;
 mod homes;

@@ -5,7 +5,7 @@ use futures::FutureExt as _;
 use p92_chassis::{SystemClock, SystemRandom, Transport};
 use p92_eventlog::ground::{Ground, Site};
 use p92_eventlog::{Aggregate, CommandMeta, NewEvent, Platform, Poison, Recorded, Runtime, Spec, Stream};
-use p92_kernel::{Clock, IdMint, Millis, Service, Shard, ShardCount};
+use p92_kernel::{IdMint, Millis, Service, Shard, ShardCount};
 use p92_proto::event::v1::{CommandContext, IdWindow, Position, ReadOptions};
 use p92_proto::identity::v1 as identity;
 use p92_proto::posting::v1 as posting;
@@ -44,7 +44,7 @@ impl Aggregate for Foreign {
 
 pub struct World {
     pub platform: Arc<Platform>,
-    _ground: Ground,
+    _ground: Option<Ground>,
     pub timelines: Timelines,
     pub double: Double,
     identity: Arc<Runtime>,
@@ -76,9 +76,14 @@ impl World {
     pub async fn open(dir: &Path, double: Double) -> Self {
         let site = Site { name: "timelines", shards: SHARDS, tables: &p92_timelines::tables() };
         let clock = Arc::new(SystemClock::default());
-        let now = clock.now();
         let ground = Ground::open(dir, site, clock, Arc::new(SystemRandom)).await;
-        let platform = Arc::clone(&ground.platform);
+        let world = Self::over(Arc::clone(&ground.platform), double).await;
+        Self { _ground: Some(ground), ..world }
+    }
+
+    /// On a platform that a test has made.
+    pub async fn over(platform: Arc<Platform>, double: Double) -> Self {
+        let now = platform.clock.now();
         let identity = foreign(&platform, Service::Identity).await;
         let posting = foreign(&platform, Service::Posting).await;
         let there = Transport::local(double.clone());
@@ -89,7 +94,7 @@ impl World {
         double.history().now = now.0;
         Self {
             platform,
-            _ground: ground,
+            _ground: None,
             identity,
             posting,
             home: TimelineServiceClient::new(here.clone()),
@@ -358,6 +363,14 @@ impl World {
             source: source.into(),
         };
         Ok(self.home.clone().list_home(request).await?.into_inner().entries)
+    }
+
+    /// The newest ids of a home, and which way they came, if the reader does not choose it.
+    pub async fn newest(&self, viewer: u64) -> Result<(Vec<u64>, proto::TimelineSource), tonic::Status> {
+        let window = Some(IdWindow { limit: 8, ..Default::default() });
+        let request = proto::ListHomeRequest { options: self.options(viewer), window, ..Default::default() };
+        let page = self.home.clone().list_home(request).await?.into_inner();
+        Ok((page.entries.iter().map(|entry| entry.id).collect(), page.source()))
     }
 
     /// The newest ids of a home, which must be the same both ways.

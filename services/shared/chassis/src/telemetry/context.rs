@@ -1,4 +1,4 @@
-//! The trace that work belongs to, as it travels: in headers of calls, in headers of bus messages, in envelopes.
+//! The trace that work belongs to, as it travels with calls. In envelopes and bus messages the log carries it itself.
 //!
 //! W3C Trace Context and nothing else: a propagator chosen at run time would let two processes of one cluster
 //! misunderstand each other. It refuses to know who exports the spans.
@@ -10,40 +10,6 @@ use opentelemetry::trace::{SpanContext, TraceContextExt as _};
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
-
-const TRACEPARENT: &str = "traceparent";
-
-/// The current span as `traceparent` says it, for what outlives the call: an event's envelope, a bus message.
-#[must_use]
-pub fn traceparent() -> Option<String> {
-    struct One(Option<String>);
-    impl Injector for One {
-        fn set(&mut self, key: &str, value: String) {
-            if key == TRACEPARENT {
-                self.0 = Some(value);
-            }
-        }
-    }
-    let mut one = One(None);
-    TraceContextPropagator::new().inject_context(&Span::current().context(), &mut one);
-    one.0
-}
-
-/// Makes `span` part of the trace that `traceparent` names: what is done now because of what was done then. To be
-/// called before the span is first entered; what is malformed is passed over.
-pub fn join(span: &Span, traceparent: &str) {
-    struct One<'a>(&'a str);
-    impl Extractor for One<'_> {
-        fn get(&self, key: &str) -> Option<&str> {
-            (key == TRACEPARENT).then_some(self.0)
-        }
-
-        fn keys(&self) -> Vec<&str> {
-            vec![TRACEPARENT]
-        }
-    }
-    join_extracted(span, &One(traceparent));
-}
 
 /// Writes the context of `span` into the headers of a call.
 pub(crate) fn write_headers(span: &Span, headers: &mut HeaderMap) {
@@ -122,17 +88,13 @@ mod tests {
     use tracing_subscriber::layer::SubscriberExt as _;
 
     #[test]
-    fn a_trace_goes_on_after_the_call_that_began_it() {
+    fn a_trace_goes_on_where_the_call_goes() {
         let tracer = opentelemetry_sdk::trace::SdkTracerProvider::builder().build().tracer("test");
         let layer = tracing_opentelemetry::layer().with_tracer(tracer);
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
             let trace = |span: &Span| span.context().span().span_context().trace_id();
             let command = tracing::error_span!("command");
-            let kept = command.in_scope(traceparent).unwrap();
             assert_eq!(command.in_scope(entered).unwrap().trace_id(), trace(&command));
-            let consumer = tracing::error_span!("consumer");
-            join(&consumer, &kept);
-            assert_eq!(trace(&consumer), trace(&command));
             let (mut beside, mut written) = (Request::new(()), Request::new(()));
             write_beside(&command, beside.extensions_mut());
             write_headers(&command, written.headers_mut());
@@ -142,10 +104,12 @@ mod tests {
                 join_caller(&answer, &request);
                 assert_eq!(trace(&answer), trace(&command));
             }
+            let mut broken = Request::new(());
+            broken.headers_mut().insert("traceparent", HeaderValue::from_static("00-not-a-context"));
             let other = tracing::error_span!("other");
-            join(&other, "00-not-a-context");
+            join_caller(&other, &broken);
             assert_ne!(trace(&other), trace(&command));
         });
-        assert_eq!(traceparent(), None);
+        assert_eq!(entered(), None);
     }
 }

@@ -42,3 +42,5 @@ pub const CAUSES: &str = "exception.message";
 
 /// The name under which all of P92 makes its spans and instruments.
 pub const SCOPE: &str = "p92";
+/// The same for instruments that have a series for each shard, of which there may be many.
+pub const SCOPE_OF_SHARDS: &str = "p92.shards";

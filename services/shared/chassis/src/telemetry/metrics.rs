@@ -6,6 +6,7 @@
 use super::fields;
 use opentelemetry::metrics::{Counter, Gauge, Histogram};
 use opentelemetry::{KeyValue, global};
+use opentelemetry_sdk::metrics::{Instrument, Stream};
 use prometheus::{Encoder as _, Registry, TextEncoder};
 
 /// Buckets of durations in seconds, from a read of memory to a migration.
@@ -93,6 +94,17 @@ impl Meter {
             .with_description(about)
             .build()
     }
+}
+
+/// Series that an instrument of shards may have: 1,024 shards, the most there are, by the readers of a process that runs
+/// everything, which are ten.
+const OF_SHARDS: usize = 16 * 1_024;
+
+/// Beyond 2,000 series the library tells all further ones as one without labels, unless it is told otherwise; no alert
+/// would see a shard in that.
+pub(super) fn of_shards(instrument: &Instrument) -> Option<Stream> {
+    let many = instrument.scope().name() == fields::SCOPE_OF_SHARDS;
+    if many { Stream::builder().with_cardinality_limit(OF_SHARDS).build().ok() } else { None }
 }
 
 /// All instruments of the process, as Prometheus reads them.

@@ -167,7 +167,8 @@ fn meters(resource: Resource) -> Result<(SdkMeterProvider, Metrics), TelemetryEr
         .scope_info_enabled(false)
         .build()
         .map_err(TelemetryError::Metrics)?;
-    let provider = SdkMeterProvider::builder().with_resource(resource).with_reader(exporter).build();
+    let provider = SdkMeterProvider::builder().with_resource(resource).with_view(metrics::of_shards);
+    let provider = provider.with_reader(exporter).build();
     Ok((provider, Metrics(registry)))
 }
 

@@ -12,6 +12,8 @@ const LONGEST: usize = 300;
 /// From now on every panic of the process is logged and counted.
 pub(super) fn install() {
     let panics = meter("process").counter("panics", "Bugs that ended a task or a call");
+    // A counter that is first seen at 1 has not risen, and the first panic would raise no alert.
+    panics.add(0, &[]);
     std::panic::set_hook(Box::new(move |info| {
         panics.add(1, &[]);
         let place = info.location().map(ToString::to_string).unwrap_or_default();

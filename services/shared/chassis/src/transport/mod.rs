@@ -18,7 +18,7 @@ pub mod route;
 
 pub use deadline::{DEFAULT as DEFAULT_DEADLINE, within};
 pub use guard::{Guarded, Rules};
-pub use network::{BadAddress, Network};
+pub use network::{BadAddress, Network, host_and_port};
 pub use passing::{Others, PassOn};
 
 use crate::telemetry::context;

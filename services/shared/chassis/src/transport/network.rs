@@ -243,7 +243,7 @@ fn uri(target: &Target, path: Option<&PathAndQuery>) -> Result<Uri, http::Error>
 }
 
 /// Host and port of `host:port` or `http://host:port`.
-fn host_and_port(text: &str) -> Result<(String, u16), BadAddress> {
+pub fn host_and_port(text: &str) -> Result<(String, u16), BadAddress> {
     let bad = || BadAddress(text.to_owned());
     let bare = text.strip_prefix("http://").unwrap_or(text);
     let authority: Authority = bare.trim_end_matches('/').parse().map_err(|_| bad())?;

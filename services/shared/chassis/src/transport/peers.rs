@@ -226,6 +226,30 @@ mod tests {
         assert_eq!(ports(&peers, 2), [7, 8].map(|port| Some(target(port))));
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_name_is_asked_again_when_its_answer_is_old_or_somebody_is_not_there() {
+        let peers = Arc::new(Peers::named(vec![("127.0.0.1".to_owned(), 7)]));
+        assert!(Peers::refresh(&peers).await.is_none());
+        // As if another address had been the answer.
+        let other = || peers.state.lock().peers = vec![Peer::new(target(9), "127.0.0.1")];
+        let after = async |pause| {
+            tokio::time::advance(pause).await;
+            assert!(Peers::refresh(&peers).await.is_none());
+            // It is asked beside the call; a number is its own answer, and nobody is waited for.
+            for _ in 0..8 {
+                tokio::task::yield_now().await;
+            }
+            peers.pick(&[])
+        };
+        other();
+        assert_eq!(after(Duration::from_millis(4_999)).await, Some(target(9)), "not before its time");
+        assert_eq!(after(Duration::from_millis(1)).await, Some(target(7)));
+        other();
+        assert_eq!(after(Duration::from_millis(4_999)).await, Some(target(9)), "counted anew");
+        peers.failed(&target(9));
+        assert_eq!(after(Duration::ZERO).await, Some(target(7)), "it may have moved");
+    }
+
     #[tokio::test]
     async fn a_name_that_nobody_has_is_told() {
         // An empty label is no name, so no resolver is asked.

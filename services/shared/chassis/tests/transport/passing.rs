@@ -11,11 +11,22 @@ use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 use tonic_health::pb::health_client::HealthClient;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
+
+/// What a replica does with the next call that it takes.
+#[derive(Clone, Copy, Default)]
+enum Manner {
+    #[default]
+    Answers,
+    Hangs,
+    /// Its process ends with the call in its hands, and is started again.
+    Ends,
+}
 
 /// A replica of a service with one slot. It answers with its own number if it holds the slot.
 #[derive(Clone, Default)]
@@ -24,6 +35,8 @@ struct Replica {
     /// Where it believes the slot to be; itself if nowhere.
     believes: Arc<Mutex<Option<Elsewhere>>>,
     calls: Arc<AtomicUsize>,
+    next: Arc<Mutex<Manner>>,
+    process: Arc<Mutex<CancellationToken>>,
 }
 
 impl Replica {
@@ -37,8 +50,25 @@ impl Replica {
         *self.believes.lock() = None;
     }
 
-    fn answer(&self) -> Result<HealthCheckResponse, Status> {
+    fn next(&self, manner: Manner) {
+        *self.next.lock() = manner;
+    }
+
+    fn calls(&self) -> usize {
+        self.calls.load(Ordering::SeqCst)
+    }
+
+    async fn answer(&self) -> Result<HealthCheckResponse, Status> {
         self.calls.fetch_add(1, Ordering::SeqCst);
+        let manner = std::mem::take(&mut *self.next.lock());
+        match manner {
+            Manner::Answers => {}
+            Manner::Hangs => std::future::pending().await,
+            Manner::Ends => {
+                self.process.lock().cancel();
+                std::future::pending().await
+            }
+        }
         match self.believes.lock().clone() {
             Some(elsewhere) if !(elsewhere.here_too && route::is_passed_on()) => {
                 let failure = Failure::unavailable("MOVING", "It moves.", Duration::from_secs(1));
@@ -54,23 +84,34 @@ impl Health for Replica {
     type WatchStream = BoxStream<'static, Result<HealthCheckResponse, Status>>;
 
     async fn check(&self, _: Request<HealthCheckRequest>) -> Result<Response<HealthCheckResponse>, Status> {
-        self.answer().map(Response::new)
+        self.answer().await.map(Response::new)
     }
 
     async fn watch(&self, _: Request<HealthCheckRequest>) -> Result<Response<Self::WatchStream>, Status> {
-        let first = self.answer()?;
+        let first = self.answer().await?;
         Ok(Response::new(Box::pin(futures::stream::iter([Ok(first)]))))
     }
 }
 
-/// Serves a replica; its address.
+/// Serves a replica, in one process after the other; its address.
 async fn serve(replica: &Replica) -> String {
     let routes = tonic::service::Routes::new(HealthServer::new(replica.clone()));
     let guarded = Guarded::new(PassOn::new(routes, Others::default()), Rules::INTERNAL);
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    tokio::spawn(server::serve(listener, server::grpc(guarded), Limits::INTERNAL, CancellationToken::new()));
-    address
+    let mut listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let replica = replica.clone();
+    tokio::spawn(async move {
+        loop {
+            let process = CancellationToken::new();
+            *replica.process.lock() = process.clone();
+            let server = server::grpc(guarded.clone());
+            let serving = server::serve(listener, server, Limits::INTERNAL, CancellationToken::new());
+            // Dropped, it closes every connection.
+            process.run_until_cancelled_owned(serving).await;
+            listener = TcpListener::bind(address).await.unwrap();
+        }
+    });
+    address.to_string()
 }
 
 fn replica(number: i32) -> Replica {
@@ -153,6 +194,48 @@ async fn who_can_answer_too_does_if_the_holder_is_gone() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     one.believes(Some(&format!("127.0.0.1:{port}")), true);
     assert_eq!(check(&way).await.unwrap(), 1);
+}
+
+/// Whether it was done is not known: only who has the key may ask again, and a replica has not.
+#[tokio::test]
+async fn a_call_that_its_holder_took_to_its_end_is_not_asked_again() {
+    let (one, two, way, [_, there]) = two().await;
+    one.believes(Some(&there), false);
+    two.next(Manner::Ends);
+    let failure = from_status(check(&way).await.unwrap_err());
+    assert_eq!(failure.reason, "SERVICE_UNAVAILABLE", "{failure:?}");
+    assert!(failure.retry_after.is_some(), "{failure:?}");
+    assert_eq!((one.calls(), two.calls()), (1, 1));
+    // The same where the caller knows the holder and goes there at once.
+    two.next(Manner::Ends);
+    let failure = from_status(route::about(Shard(3), check(&way)).await.unwrap_err());
+    assert_eq!((failure.reason.as_ref(), one.calls(), two.calls()), ("SERVICE_UNAVAILABLE", 1, 2));
+    // The next call is another one, and the holder is back.
+    assert_eq!(check(&way).await.unwrap(), 2);
+    assert_eq!((one.calls(), two.calls()), (2, 3));
+}
+
+#[tokio::test]
+async fn who_can_answer_too_does_not_wait_for_a_holder_that_hangs_or_ends() {
+    for manner in [Manner::Hangs, Manner::Ends] {
+        let (one, two, way, [_, there]) = two().await;
+        one.believes(Some(&there), true);
+        two.next(manner);
+        // Far within the time that a call has.
+        assert_eq!(check(&way).await.unwrap(), 1);
+        assert_eq!((one.calls(), two.calls()), (2, 1), "asked once, then answered here");
+    }
+}
+
+/// Where nobody else can answer, a holder that hangs has all the time that the call has, and is asked once.
+#[tokio::test]
+async fn a_holder_that_hangs_is_waited_for_until_the_deadline() {
+    let (one, two, way, [_, there]) = two().await;
+    one.believes(Some(&there), false);
+    two.next(Manner::Hangs);
+    let asked = p92_chassis::transport::within(Duration::from_millis(1_500), check(&way));
+    assert_eq!(from_status(asked.await.unwrap_err()).reason, "DEADLINE_EXCEEDED");
+    assert_eq!((one.calls(), two.calls()), (1, 1));
 }
 
 #[tokio::test]

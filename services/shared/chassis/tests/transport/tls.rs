@@ -7,6 +7,7 @@ use p92_chassis::tls::{Credentials, TlsConfig, TlsError};
 use p92_chassis::transport::{Guarded, Network, Rules, Transport};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use std::path::Path;
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
@@ -167,6 +168,32 @@ async fn a_renewal_is_taken_once_it_is_whole() {
     assert_eq!(call(port, Some(before)).await, Err(Code::Unavailable));
     assert_eq!(call(port, Some(after)).await, Ok(1));
     open.check(probe::request("ok")).await.unwrap();
+}
+
+/// Nobody tells a process that its certificates were renewed: it looks.
+#[tokio::test]
+async fn a_renewal_is_noticed_by_the_files_alone() {
+    let (old, new) = (Authority::new(), Authority::new());
+    let (server, mounted) = old.credentials("127.0.0.1");
+    let (before, _before) = old.credentials("127.0.0.1");
+    let (after, _after) = new.credentials("127.0.0.1");
+    let probe = Probe::new();
+    let port = serve(&probe, server.clone()).await;
+    let stop = CancellationToken::new();
+    let watching = tokio::spawn(server.watch(stop.clone()));
+    assert_eq!(call(port, Some(before.clone())).await, Ok(1));
+    assert_eq!(call(port, Some(after.clone())).await, Err(Code::Unavailable));
+
+    new.mount(mounted.path(), "127.0.0.1");
+    assert_eq!(call(port, Some(before.clone())).await, Ok(1), "not looked at yet");
+    // Longer than between two looks; nobody calls meanwhile, since time jumps.
+    tokio::time::pause();
+    tokio::time::sleep(Duration::from_secs(31)).await;
+    tokio::time::resume();
+    assert_eq!(call(port, Some(before)).await, Err(Code::Unavailable));
+    assert_eq!(call(port, Some(after)).await, Ok(1));
+    stop.cancel();
+    watching.await.unwrap();
 }
 
 #[test]

@@ -13,9 +13,11 @@ pub use nats::NatsBus;
 pub use topics::LAG;
 
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use p92_kernel::Seq;
 use p92_storage::LogKey;
+use std::time::Duration;
 
 /// Publishes rows that stand in a log, and hands them to whoever listens.
 pub trait Bus: Send + Sync + std::fmt::Debug + 'static {
@@ -31,6 +33,12 @@ pub trait Bus: Send + Sync + std::fmt::Debug + 'static {
 
     /// Whether hints travel to other processes now; nothing if there is no way for them to go.
     fn between(&self) -> Option<nats::BusState> {
+        None
+    }
+
+    /// How long whoever carries hints to other processes takes to answer a small question, or why no answer came; nothing
+    /// if there is no way for them to go.
+    fn round_trip(&self) -> Option<BoxFuture<'_, Result<Duration, String>>> {
         None
     }
 }

@@ -10,8 +10,11 @@
 )]
 
 mod backup;
+mod certainty;
+mod lag;
 mod members;
 mod newer;
+mod older;
 mod overlay;
 mod rebuild;
 mod sealed;

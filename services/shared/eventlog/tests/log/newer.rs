@@ -44,7 +44,7 @@ impl Consumer for Reading {
 
     async fn handle(&self, event: &Recorded) -> Result<(), ConsumeError> {
         let known = self.known.load(Ordering::Acquire);
-        if let Err(newer) = event.decode_up_to::<v1::Position>(known) {
+        if let Err(newer) = event.decode_upcast::<v1::Position>(known, |_, position| position) {
             self.refused.send_modify(|times| *times += 1);
             return Err(newer.into());
         }
@@ -63,7 +63,7 @@ impl<const VERSION: u32> Aggregate for Later<VERSION> {
     type Event = u64;
 
     fn decode(event: &Recorded) -> Result<u64, Poison> {
-        Ok(event.decode_up_to::<v1::Position>(VERSION)?.seq)
+        Ok(event.decode_upcast::<v1::Position>(VERSION, |_, position| position)?.seq)
     }
 
     fn encode(event: &u64) -> NewEvent {

@@ -127,7 +127,7 @@ impl View for Claims {
         let count = rows.get(partition.clone(), Bytes::new()).await?;
         let count = count.map_or(0, |row| u64::from_be_bytes(row.as_ref().try_into().unwrap()));
         rows.put(partition.clone(), Bytes::new(), (count + 1).to_be_bytes().to_vec());
-        let who = event.decode_up_to::<v1::Position>(2)?.seq;
+        let who = event.decode_upcast::<v1::Position>(2, |_, position| position)?.seq;
         if (NAMED_AT_LENGTH..=NAMED_TOO_LONG).contains(&who) {
             rows.put(partition, vec![b'n'; usize::try_from(who).unwrap()], "");
         }

@@ -12,8 +12,10 @@
 )]
 
 mod access;
+mod asking;
 mod faults;
 mod flow;
+mod proof;
 mod queue;
 mod readers;
 mod server;

@@ -2,7 +2,7 @@
 
 use async_nats::jetstream;
 use p92_eventlog::NatsBus;
-use p92_eventlog::bus::nats::{BusState, NatsConfig};
+use p92_eventlog::bus::nats::{BusKey, BusState, NatsConfig};
 use p92_kernel::ShardCount;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -151,8 +151,13 @@ impl Server {
     }
 
     /// The server past the bus.
+    pub async fn client(&self) -> async_nats::Client {
+        async_nats::connect(self.address()).await.unwrap()
+    }
+
+    /// The same, for its streams.
     pub async fn jetstream(&self) -> jetstream::Context {
-        jetstream::new(async_nats::connect(self.address()).await.unwrap())
+        jetstream::new(self.client().await)
     }
 }
 
@@ -173,8 +178,11 @@ pub fn shards() -> ShardCount {
     ShardCount::new(2).unwrap()
 }
 
+/// The key of the installation whose messages are tried here.
+pub const KEY: [u8; 32] = [7; 32];
+
 pub fn config(server: &Server) -> NatsConfig {
-    NatsConfig::at(vec![server.address()], "test-1")
+    NatsConfig::at(vec![server.address()], "test-1", BusKey::new(&KEY))
 }
 
 /// A bus on that server, for two shards.

@@ -1,7 +1,7 @@
 //! How a CQL store is reached, and how certain its answers are to be.
 
+use super::login::CqlUser;
 use p92_kernel::ShardCount;
-use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -26,20 +26,7 @@ pub enum LogSerial {
     LocalSerial,
 }
 
-/// Who we are to the store.
-#[derive(Clone, PartialEq, Eq)]
-pub struct CqlUser {
-    pub name: String,
-    pub password: String,
-}
-
-impl fmt::Debug for CqlUser {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CqlUser").field("name", &self.name).finish_non_exhaustive()
-    }
-}
-
-/// Files of an encrypted connection, all PEM. Read once, when the session is made.
+/// Files of an encrypted connection, all PEM. Read anew once they have changed, for the next connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CqlTls {
     /// Who may have signed the nodes' certificates.

@@ -99,15 +99,16 @@ pub async fn connect(config: &CqlConfig) -> Result<Connection, StoreError> {
         .keyspaces_to_fetch([&config.keyspace])
         .default_execution_profile_handle(repeatable.clone());
     if let Some(user) = &config.user {
-        builder = builder.user(&user.name, &user.password);
+        builder = builder.authenticator_provider(Arc::new(user.clone()));
     }
     if let Some(tls) = &config.tls {
         builder = builder.tls_context(Some(tls::client(tls)?));
     }
     let session = builder.build().await.map_err(|error| outcome::connect(&config.nodes, &error))?;
-    if let Some(datacenter) = &config.datacenter {
-        refuse_unknown(datacenter, &session)?;
-    }
+    let state = session.get_cluster_state();
+    let nodes = state.get_nodes_info().iter();
+    let there: BTreeSet<&str> = nodes.filter_map(|node| node.datacenter.as_deref()).collect();
+    check_near(config.datacenter.as_deref(), &there)?;
     Ok(Connection {
         session,
         repeatable,
@@ -117,17 +118,46 @@ pub async fn connect(config: &CqlConfig) -> Result<Connection, StoreError> {
     })
 }
 
-/// Nobody is ever asked in a datacenter that is not there, and no statement says why.
-fn refuse_unknown(datacenter: &str, session: &Session) -> Result<(), StoreError> {
-    let state = session.get_cluster_state();
-    let nodes = state.get_nodes_info().iter();
-    let there: BTreeSet<&str> = nodes.filter_map(|node| node.datacenter.as_deref()).collect();
-    // A node that does not tell is no proof.
-    if there.is_empty() || there.contains(datacenter) {
-        return Ok(());
+/// Nobody is ever asked in a datacenter that is not there, and no statement says why. Where there are several and none is
+/// named, each statement would be at the quorum of another one, and none would see what was acknowledged in the others.
+fn check_near(named: Option<&str>, there: &BTreeSet<&str>) -> Result<(), StoreError> {
+    let list = || Vec::from_iter(there.iter().copied()).join(", ");
+    let (problem, advice) = match named {
+        // A node that does not tell is no proof.
+        Some(named) if there.is_empty() || there.contains(named) => return Ok(()),
+        None if there.len() < 2 => return Ok(()),
+        Some(named) => (
+            format!("the store has no datacenter {named:?}"),
+            format!("name the one whose nodes are near: {}", list()),
+        ),
+        None => (
+            format!("the store has several datacenters, {}, and none of them is named", list()),
+            "name the one whose nodes are near, the same for every process".to_owned(),
+        ),
+    };
+    Err(StoreError::Refused { problem, advice })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_datacenter_is_named_where_there_are_several_and_only_one_that_is_there() {
+        let (none, one, two) = (BTreeSet::new(), BTreeSet::from(["near"]), BTreeSet::from(["near", "far"]));
+        for (named, there) in
+            [(None, &none), (None, &one), (Some("near"), &none), (Some("near"), &one), (Some("far"), &two)]
+        {
+            assert!(check_near(named, there).is_ok(), "{named:?} of {there:?}");
+        }
+        for (named, there, says) in [
+            (Some("there"), &two, "no datacenter \"there\""),
+            (Some("far"), &one, "no datacenter \"far\""),
+            (None, &two, "several datacenters, far, near"),
+        ] {
+            let error = check_near(named, there).unwrap_err();
+            let StoreError::Refused { problem, advice } = error else { panic!("{error}") };
+            assert!(problem.contains(says) && advice.contains("near"), "{problem}: {advice}");
+        }
     }
-    Err(StoreError::Refused {
-        problem: format!("the store has no datacenter {datacenter:?}"),
-        advice: format!("name the one whose nodes are near: {}", Vec::from_iter(there).join(", ")),
-    })
 }

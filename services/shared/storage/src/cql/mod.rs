@@ -22,6 +22,7 @@ mod connect;
 mod counters;
 mod lease;
 mod log;
+mod login;
 mod migrate;
 mod notes;
 mod outcome;
@@ -31,8 +32,9 @@ mod statements;
 mod tls;
 mod writes;
 
-pub use config::{Consistency, CqlConfig, CqlTls, CqlUser, LogSerial};
+pub use config::{Consistency, CqlConfig, CqlTls, LogSerial};
 pub use counters::{Appends, Asked, Operation};
+pub use login::{CqlUser, Password};
 pub use migrate::{Migrated, Progress, SCHEMA, Step, Watch, migrate, migrate_watched};
 pub use place::{Physical, is_name, physical};
 

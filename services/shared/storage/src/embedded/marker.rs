@@ -11,6 +11,7 @@ use crate::ids::random_id;
 use p92_kernel::{ShardCount, digest};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
@@ -19,7 +20,7 @@ const MARKER: &str = "p92-store";
 /// Its name until the engine stands.
 const CLAIM: &str = "p92-store.new";
 /// The layout that this build writes and reads.
-const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 1;
 
 /// What the directory was given at first start.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,7 +41,9 @@ pub struct Held {
 
 /// Takes the directory, or claims an empty one, under a new id if none is given.
 pub fn take(dir: &Path, shards: ShardCount, installation: Option<&str>) -> Result<Held, StoreError> {
-    fs::create_dir_all(dir).map_err(io_refused(dir, "the data directory cannot be made"))?;
+    // Nobody else on this machine needs it; one that is there keeps the mode that somebody gave it.
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    made.map_err(io_refused(dir, "the data directory cannot be made"))?;
     if let Some(held) = existing(dir)? {
         return Ok(held);
     }

@@ -31,6 +31,7 @@ mod reads;
 mod space;
 mod workers;
 
+pub use marker::FORMAT;
 pub use metrics::{COMMIT_BOUNDS_MICROS, Commits};
 pub use space::{FreeSpace, MIB};
 

@@ -3,7 +3,7 @@
 //! Started by `deploy/local/cassandra.py`, since the server of the run asks nobody for anything.
 
 use p92_storage::conformance::{STATE, TABLES};
-use p92_storage::cql::{CqlTls, CqlUser, OpenError, Step, migrate};
+use p92_storage::cql::{CqlTls, CqlUser, OpenError, Password, Step, migrate};
 use p92_storage::{CqlConfig, CqlEngine, Engine, RowKey, StoreError};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use std::fs;
@@ -50,6 +50,8 @@ struct Files {
     /// Certificate and key of the server.
     server: PathBuf,
     client: (PathBuf, PathBuf),
+    /// The same, but for its time, which is over.
+    expired: (PathBuf, PathBuf),
     /// Of an authority that nobody believes.
     strangers: PathBuf,
     stranger: (PathBuf, PathBuf),
@@ -69,21 +71,23 @@ fn files(dir: &Path) -> Files {
         fs::write(&path, text).unwrap();
         path
     };
-    let signed = |name: &str, by: &CertifiedIssuer<'static, KeyPair>| {
+    let signed = |name: &str, by: &CertifiedIssuer<'static, KeyPair>, until: i32| {
         let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.not_after = rcgen::date_time_ymd(until, 1, 1);
         (params.signed_by(&key, by).unwrap().pem(), key.serialize_pem())
     };
     // The server's certificate bears a name and not its address.
-    let (certificate, key) = signed("store.example", &ours);
+    let (certificate, key) = signed("store.example", &ours, 4_096);
     let server = write("server.pem", format!("{key}{certificate}{}", ours.pem()));
-    let pair = |name: &str, by: &CertifiedIssuer<'static, KeyPair>| {
-        let (certificate, key) = signed("client.example", by);
+    let pair = |name: &str, by: &CertifiedIssuer<'static, KeyPair>, until: i32| {
+        let (certificate, key) = signed("client.example", by, until);
         (write(&format!("{name}.pem"), certificate), write(&format!("{name}-key.pem"), key))
     };
     Files {
-        client: pair("client", &ours),
-        stranger: pair("stranger", &strangers),
+        client: pair("client", &ours, 4_096),
+        expired: pair("expired", &ours, 2_020),
+        stranger: pair("stranger", &strangers, 4_096),
         authority: write("ours.pem", ours.pem()),
         strangers: write("strangers.pem", strangers.pem()),
         server,
@@ -104,7 +108,7 @@ async fn only_who_is_known_comes_in_and_only_who_is_believed_is_spoken_to() {
     let server = Server::start(&files);
     let mut config = CqlConfig::at([server.address.clone()]);
     config.replication = 1;
-    config.user = Some(CqlUser { name: "cassandra".to_owned(), password: "cassandra".to_owned() });
+    config.user = Some(CqlUser { name: "cassandra".to_owned(), password: Password::fixed("cassandra") });
     let tls = CqlTls {
         authority: files.authority.clone(),
         identity: Some(files.client.clone()),
@@ -119,7 +123,7 @@ async fn only_who_is_known_comes_in_and_only_who_is_believed_is_spoken_to() {
 
     let with = |tls: CqlTls| CqlConfig { tls: Some(tls), ..config.clone() };
     let mut wrong = config.clone();
-    wrong.user = Some(CqlUser { name: "cassandra".to_owned(), password: "guessed".to_owned() });
+    wrong.user = Some(CqlUser { name: "cassandra".to_owned(), password: Password::fixed("guessed") });
     let error = refusal(&wrong).await;
     assert!(matches!(error, StoreError::Refused { .. }), "{error}");
     assert!(!format!("{error} {wrong:?}").contains("guessed"), "a password is told");
@@ -136,6 +140,7 @@ async fn only_who_is_known_comes_in_and_only_who_is_believed_is_spoken_to() {
         // The server does not believe us.
         with(CqlTls { identity: None, ..tls.clone() }),
         with(CqlTls { identity: Some(files.stranger.clone()), ..tls.clone() }),
+        with(CqlTls { identity: Some(files.expired.clone()), ..tls.clone() }),
     ];
     for config in unbelieved {
         let error = refusal(&config).await;

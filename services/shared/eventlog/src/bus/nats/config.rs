@@ -1,6 +1,7 @@
 //! How the bus between processes is reached and bounded. Whoever reads settings fills it; it reads nothing itself.
 
 use super::login::Login;
+use super::proof::BusKey;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -18,6 +19,8 @@ pub struct NatsConfig {
     pub login: Login,
     /// How we know that the server is the right one.
     pub tls: NatsTls,
+    /// How messages of this installation are known from others.
+    pub key: BusKey,
     /// What the stream of each service may take.
     pub streams: StreamLimits,
     /// How much may wait to be published; what is older than this much is dropped.
@@ -35,13 +38,14 @@ pub struct NatsConfig {
 impl NatsConfig {
     /// Servers without credentials, and defaults for everything else.
     #[must_use]
-    pub fn at(servers: Vec<String>, name: impl Into<String>) -> Self {
+    pub fn at(servers: Vec<String>, name: impl Into<String>, key: BusKey) -> Self {
         Self {
             servers,
             name: name.into(),
             inbox_prefix: "_INBOX".to_owned(),
             login: Login::Nobody,
             tls: NatsTls::default(),
+            key,
             streams: StreamLimits::default(),
             queue: QueueLimits::default(),
             connect_timeout: Duration::from_secs(3),

@@ -217,6 +217,9 @@ impl Listener {
     fn deliver(&mut self, message: &Message) {
         self.silence.heard();
         self.inner.tallies.received.of(self.service);
+        if !self.inner.key.is_proven(&message.payload, message.headers.as_ref()) {
+            return self.inner.tallies.unproven.of(self.service);
+        }
         let Some(log) = streams::log(self.service, &message.subject) else { return };
         self.inner.stands.delivered(log, message.payload.clone());
         let from = message.headers.as_ref().and_then(|headers| headers.get(publisher::FROM));

@@ -7,17 +7,20 @@
 //! | file | noun |
 //! |---|---|
 //! | `config`, `login` | where NATS is, and who we are there |
+//! | `proof` | by what a message of ours is known |
 //! | `queue`, `publisher` | what waits, and the task that sends it |
 //! | `listener`, `silence` | one consumer per service, and the clock that watches over it |
 //! | `streams` | streams that are made and put right |
 //! | `state`, `tally` | what it waits for, and what it has done |
 //!
 //! What this process publishes it hands to its own listeners at once, and passes over when it comes back over the network.
-//! Two installations on one NATS server need two accounts there, since subjects do not name the installation.
+//! Two installations on one NATS server need two accounts there, since subjects do not name the installation: each would
+//! drop what it hears of the other, but be woken for it.
 
 mod config;
 mod listener;
 mod login;
+mod proof;
 mod publisher;
 mod queue;
 mod silence;
@@ -27,6 +30,7 @@ mod tally;
 
 pub use config::{NatsConfig, NatsTls, QueueLimits, StreamLimits};
 pub use login::Login;
+pub use proof::BusKey;
 pub use state::BusState;
 pub use tally::Counts;
 
@@ -35,6 +39,7 @@ use super::topics::Topics;
 use async_nats::jetstream::context::ContextBuilder;
 use async_nats::{Client, ConnectError, ConnectOptions, ServerAddr};
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use listener::Listener;
 use p92_kernel::{Seq, Service, ShardCount};
@@ -76,6 +81,7 @@ struct Inner {
     /// Names this bus in its messages.
     id: String,
     name: String,
+    key: BusKey,
     in_flight: usize,
     topics: Topics,
     wants: HashMap<Service, Notify>,
@@ -121,6 +127,7 @@ impl NatsBus {
         let inner = Arc::new(Inner {
             id: hex::encode(rand::random::<[u8; 8]>()),
             name: config.name,
+            key: config.key,
             in_flight: config.in_flight.max(1),
             topics: Topics::new(shards),
             wants: Service::ALL.into_iter().map(|service| (service, Notify::new())).collect(),
@@ -203,6 +210,10 @@ impl Bus for NatsBus {
 
     fn between(&self) -> Option<BusState> {
         Some(self.state().borrow().clone())
+    }
+
+    fn round_trip(&self) -> Option<BoxFuture<'_, Result<Duration, String>>> {
+        Some(Box::pin(self.inner.streams.round_trip()))
     }
 }
 

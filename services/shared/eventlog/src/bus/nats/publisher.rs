@@ -76,6 +76,7 @@ impl Publisher {
         self.ensure(log.service).await;
         let mut headers = HeaderMap::new();
         headers.insert(FROM, self.inner.id.as_str());
+        self.inner.key.prove(&body, &mut headers);
         if let Some(traceparent) = traceparent(&body) {
             headers.insert(TRACEPARENT, traceparent);
         }

@@ -14,6 +14,7 @@ use p92_kernel::{Service, Shard};
 use p92_storage::LogKey;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// The name of a service's stream.
 pub(super) fn name(service: Service) -> String {
@@ -72,6 +73,17 @@ impl Streams {
             self.tallies.repairs.of(service);
         }
         ensured.map(|_repaired| ())
+    }
+
+    /// The time of a question and its answer: what a stream's state is, which every process may ask. The driver's flush would
+    /// end with the last byte sent, and says nothing of the server.
+    pub(super) async fn round_trip(&self) -> Result<Duration, String> {
+        let began = Instant::now();
+        match self.jetstream.get_stream(name(Service::Identity)).await {
+            Err(error) if !is_absent(&error) => Err(error.to_string()),
+            // That there is none is an answer too.
+            _ => Ok(began.elapsed()),
+        }
     }
 
     /// Whether something had to be done for it.

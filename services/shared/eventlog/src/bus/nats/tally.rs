@@ -16,6 +16,8 @@ pub struct Counts {
     pub failed: u64,
     /// Messages that came, those of this process included.
     pub received: u64,
+    /// Messages that came and were dropped, since they do not prove that they are of this installation.
+    pub unproven: u64,
     /// Connections after the first.
     pub reconnects: u64,
     /// Streams that were made, or whose configuration was put right.
@@ -63,6 +65,7 @@ pub(super) struct Tallies {
     pub(super) dropped: Tally,
     pub(super) failed: Tally,
     pub(super) received: Tally,
+    pub(super) unproven: Tally,
     pub(super) reconnects: Tally,
     pub(super) repairs: Tally,
     pub(super) resubscriptions: Tally,
@@ -78,6 +81,10 @@ impl Tallies {
             dropped: tally("p92_eventlog_bus_dropped", "Groups that gave way to newer ones unsent"),
             failed: tally("p92_eventlog_bus_failures", "Groups that were sent and not acknowledged"),
             received: tally("p92_eventlog_bus_received", "Groups that came over the bus"),
+            unproven: tally(
+                "p92_eventlog_bus_unproven",
+                "Messages over the bus that were dropped, since they are not of this installation",
+            ),
             reconnects: tally("p92_eventlog_bus_reconnects", "Connections to the bus after the first"),
             repairs: tally("p92_eventlog_bus_repairs", "Streams made or put right"),
             resubscriptions: tally(
@@ -94,6 +101,7 @@ impl Tallies {
             dropped: self.dropped.now(),
             failed: self.failed.now(),
             received: self.received.now(),
+            unproven: self.unproven.now(),
             reconnects: self.reconnects.now(),
             repairs: self.repairs.now(),
             resubscriptions: self.resubscriptions.now(),
