@@ -37,7 +37,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// How many seeds the sound code must survive.
 const SEEDS: u64 = 200;
 /// How many it must survive with projections that stop half way besides.
-const TORN_SEEDS: u64 = 100;
+const TORN_SEEDS: u64 = 50;
 /// Within how many seeds a broken rule must be noticed.
 const MUTANT_SEEDS: u64 = 200;
 /// Histories at once.

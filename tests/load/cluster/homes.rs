@@ -66,15 +66,18 @@ pub struct Publisher {
     posting: Vec<Channel>,
     server_id: u64,
     authors: Vec<u64>,
+    /// Begins the keys of its posts: with the keys of another one its posts would be repetitions of that one's.
+    name: &'static str,
     next: AtomicUsize,
 }
 
 impl Publisher {
-    pub async fn new(ground: &Ground, crowd: &Crowd) -> anyhow::Result<Arc<Self>> {
+    pub async fn new(ground: &Ground, crowd: &Crowd, name: &'static str) -> anyhow::Result<Arc<Self>> {
         Ok(Arc::new(Self {
             posting: channels(ground, "posting").await?,
             server_id: crowd.server_id,
             authors: crowd.followed().iter().map(|person| person.id).collect(),
+            name,
             next: AtomicUsize::new(0),
         }))
     }
@@ -106,7 +109,7 @@ impl Publisher {
                 context: Some(CommandContext {
                     server_id: self.server_id,
                     actor_id: author,
-                    idempotency_key: format!("homes-{number}"),
+                    idempotency_key: format!("{}-{number}", self.name),
                     ..Default::default()
                 }),
                 text: format!("post {number} of a followed one and a few more words to carry"),

@@ -226,7 +226,7 @@ impl Bench {
 
     /// Two replicas of timelines over a recorded log, then one.
     async fn scale(&mut self, report: &mut Report, crowd: &Crowd) -> anyhow::Result<()> {
-        let publisher = homes::Publisher::new(&self.ground, crowd).await?;
+        let publisher = homes::Publisher::new(&self.ground, crowd, "homes-scale").await?;
         let deliveries = if self.quick { RECORDED / 4 } else { RECORDED };
         let of_each = (deliveries / FOLLOWERS / crowd.followed().len()).max(1);
         let mut figures = [Vec::new(), Vec::new()];
@@ -253,7 +253,7 @@ impl Bench {
     async fn messages(&mut self, report: &mut Report, crowd: &Crowd) -> anyhow::Result<()> {
         report.begin("more replicas of timelines");
         self.ground.up(MANY_TIMELINES).await?;
-        let publisher = homes::Publisher::new(&self.ground, crowd).await?;
+        let publisher = homes::Publisher::new(&self.ground, crowd, "homes-bus").await?;
         report.begin("homes into memory");
         homes::fill(&self.ground, crowd, &publisher, &report.bar()).await?;
         let mut runs = Vec::new();
