@@ -6,21 +6,26 @@ import concurrent.futures
 import copy
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
+import tempfile
 
 import yaml
 
 import composed
 import metrics
+import notes
 import planted
+import rights
 import rules
 import schemas
 import settings
 import values as written
+from manifests import pods
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-CHART = ROOT / "helm" / "p92"
+CHART, DEPLOY = ROOT / "helm" / "p92", ROOT / "deploy"
 CACHE = pathlib.Path(os.environ.get("P92_CACHE", pathlib.Path.home() / ".cache" / "p92"))
 wrong = []
 
@@ -42,8 +47,8 @@ def told(done: subprocess.CompletedProcess) -> str:
     return " ".join(line.strip() for line in lines if "found symbolic link" not in line)[:400]
 
 
-def template(file: str, *more: str) -> subprocess.CompletedProcess:
-    return helm("template", "p92", str(CHART), "--namespace", "social", "--values", str(CHART / "ci" / f"{file}.yaml"), *more)
+def template(file: str, *more: str, chart: pathlib.Path = CHART) -> subprocess.CompletedProcess:
+    return helm("template", "p92", str(chart), "--namespace", "social", "--values", str(CHART / "ci" / f"{file}.yaml"), *more)
 
 
 def merged(base: dict, over: dict) -> dict:
@@ -137,20 +142,68 @@ def covered(files: list) -> None:
     say("README of values", [done.stderr.strip()] if done.returncode else [], len(paths), "values")
 
 
+def told_keys(all_of: dict) -> None:
+    """What pods mount out of secrets stands in the README, by the names that it has if nobody chooses others."""
+    section = (CHART / "README.md").read_text().split("## Secrets")[1].split("\n## ")[0]
+    volumes = [volume for file in ("cluster", "embedded-all") for _, _, spec in pods(all_of[file][1]) for volume in spec.get("volumes", [])]
+    keys = {item["key"] for volume in volumes for item in volume.get("secret", {}).get("items", [])}
+    untold = lambda text: [f"{key} stands nowhere under Secrets" for key in sorted(keys) if f"`{key}`" not in text]
+    missed = [] if untold(section.replace("`doctor.nk`", "")) else ["a key that the README does not name is not reported"]
+    say("keys of secrets in the README", untold(section) + missed, len(keys), "keys")
+
+
 def beside() -> None:
-    """with-nats: what it says of P92 is taken by P92's chart. The chart of NATS is rendered only where it can be fetched."""
-    inner = yaml.safe_load((CHART / "with-nats" / "values.yaml").read_text())["p92"]
-    path = CACHE / "with-nats.yaml"
-    path.write_text(yaml.safe_dump(inner))
-    keep = ["--set", "keys.existingSecret=k", "--set", "store.cql.contactPoints={a:9042}", "--set-json", 'store.cql.egress=[{"podSelector":{}}]']
-    done = helm("template", "p92", str(CHART), "--values", str(path), *keep)
-    say("with-nats: its values of P92", [] if done.returncode == 0 else [told(done)], 1, "rendering")
+    """with-nats, rendered without the chart of NATS, which is fetched from its site: what it and its README say is taken, and the
+    cluster that comes of it keeps every rule. What NATS makes of its own values is not seen here."""
     chart = yaml.safe_load((CHART / "with-nats" / "Chart.yaml").read_text())
     own = yaml.safe_load((CHART / "Chart.yaml").read_text())
     needs = {one["name"]: one for one in chart["dependencies"]}
     problems = [] if needs["nats"].get("condition") == "nats.enabled" else ["NATS cannot be left out"]
     problems += [] if needs["p92"]["version"] == own["version"] == chart["version"] else ["its version is not that of the chart"]
     say("with-nats: its dependencies", problems, len(needs), "charts")
+    text = (CHART / "with-nats" / "values.yaml").read_text()
+    # A cluster's values stand under `p92`, as the README says; the bus is what with-nats brings.
+    given = yaml.safe_load((CHART / "ci" / "cluster.yaml").read_text())
+    given["bus"] = {"nats": {"credentials": given["bus"]["nats"]["credentials"]}}
+    with tempfile.TemporaryDirectory() as folder:
+        copied = pathlib.Path(folder) / "with-nats"
+        shutil.copytree(CHART / "with-nats", copied, ignore=shutil.ignore_patterns("charts", "Chart.lock"))
+        shutil.copytree(CHART, copied / "charts" / "p92", ignore=shutil.ignore_patterns("ci", "with-nats"))
+        (copied / "Chart.yaml").write_text(yaml.safe_dump(chart | {"dependencies": [needs["p92"]]}))
+        done, twin = (rendered_with(copied, values) for values in ({"p92": given}, given))
+    say("with-nats: rendered", [] if done.returncode == 0 else [told(done)], 1, "rendering")
+    inner = yaml.safe_load(text)["p92"]
+    values = merged(merged(yaml.safe_load((CHART / "values.yaml").read_text()), inner), given)
+    docs = [doc for doc in yaml.safe_load_all(done.stdout) if doc]
+    problems = [f"{one.__name__}: {problem}" for one in rules.RULES for problem in one(docs, values)]
+    say("with-nats: the rules of the chart", problems, len(rules.RULES), "rules")
+    say("with-nats: the rights of users on the bus", rights.wrong(text), len(rights.SHOWN), "users")
+    missed = [] if twin.returncode else ["values that do not stand under `p92` are enough"]
+    for what, old, new in rights.PLANTED:
+        missed += [] if old in text and list(rights.wrong(text.replace(old, new, 1))) else [f"with-nats: {what} is not reported"]
+    say("planted violations of with-nats", missed, 1 + len(rights.PLANTED), "violations")
+
+
+def rendered_with(chart: pathlib.Path, values: dict) -> subprocess.CompletedProcess:
+    path = chart.parent / "values.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return helm("template", "p92", str(chart), "--namespace", "social", "--values", str(path))
+
+
+def tell(all_of: dict, binary: str) -> None:
+    texts = {}
+    with tempfile.TemporaryDirectory() as folder:
+        chart = notes.telling(CHART, pathlib.Path(folder) / "p92")
+        for file in all_of:
+            done = template(file, "--show-only", "templates/notes.yaml", chart=chart)
+            texts[file] = yaml.safe_load(done.stdout)["text"] if done.returncode == 0 else ""
+    problems = [f"{file}: {problem}" for file, text in texts.items() for problem in notes.wrong(text, all_of[file][1], binary)]
+    say("commands of the notes", problems, sum(len(notes.commands(text)) for text in texts.values()), "commands")
+    missed = []
+    for what, file, old, new in notes.PLANTED:
+        if old not in texts[file] or not list(notes.wrong(texts[file].replace(old, new), all_of[file][1], binary)):
+            missed.append(f"notes: {what} is not reported ({file})")
+    say("planted violations of the notes", missed, len(notes.PLANTED), "violations")
 
 
 def compose() -> None:
@@ -161,8 +214,8 @@ def compose() -> None:
         bad = copy.deepcopy(file)
         plant(bad)
         missed += [] if list(composed.composed(bad, schema)) else [f"compose: {what} is not reported"]
-    text = (ROOT / "deploy" / "Dockerfile").read_text()
-    ignore = (ROOT / "deploy" / "Dockerfile.dockerignore").read_text()
+    text = (DEPLOY / "Dockerfile").read_text()
+    ignore = (DEPLOY / "Dockerfile.dockerignore").read_text()
     say("Dockerfile", list(composed.image(text)) + list(composed.context(ignore)), 1, "image")
     for what, (old, new) in composed.PLANTED_IMAGE:
         missed += [] if old in text and list(composed.image(text.replace(old, new))) else [f"Dockerfile: {what} is not reported"]
@@ -170,63 +223,78 @@ def compose() -> None:
     say("planted violations of both", missed, len(composed.PLANTED) + len(composed.PLANTED_IMAGE) + 1, "violations")
 
 
-def watch(text: str, binary: str) -> None:
-    seen, labels = metrics.scraped(text)
-    names = seen | metrics.declared()
-    found = list(metrics.expressions())
-    say("metrics that dashboards and alerts name", metrics.unknown(found, names, labels), len(found), "expressions")
-    used = {name for _, expression in found for name in metrics.NAME.findall(expression)}
-    print(f"       {len(used)} names: {len(used & seen)} in the scrape; declared, and told only when something happens: {', '.join(sorted(used - seen))}")
-    say("names that the sources declare are those of the scrape", sorted(seen - metrics.declared()), len(seen), "names")
-    bad = [("planted", "p92_eventlog_lag_bytes"), ("planted", 'p92_eventlog_lag_events{host="x"}'), ("planted", "up")]
-    missed = [str(one) for one in bad if not list(metrics.unknown([one], names, labels))]
+def watch(texts: list, shared: bool, all_of: dict, binary: str) -> None:
+    seen, asked = {}, metrics.scalers(all_of)
+    for text in texts:
+        for name, labels in metrics.scraped(text).items():
+            seen.setdefault(name, set()).update(labels)
+    labels, known = metrics.told(seen), metrics.services(texts)
+    found = [*metrics.expressions(), *((where, query, set()) for where, query in asked)]
+    say("metrics and labels that dashboards, alerts and scalers name", metrics.unknown(found, labels, known), len(found), "expressions")
+    used = {name for _, expression, _ in found for name in metrics.NAME.findall(expression)}
+    say("names that are in no scrape, and their reasons", metrics.unexcused(found, seen, shared), len(used - seen.keys()), f"of {len(used)} names")
+    for name in sorted((used - seen.keys()) & metrics.UNSEEN.keys()):
+        print(f"       {name}: told only by {metrics.UNSEEN[name][0]}")
+    say("names that the sources declare are those of the scrape", sorted(seen.keys() - metrics.declared()), len(seen), "names")
+    lag = "p92_eventlog_lag_events"
+    bad = [
+        ("p92_eventlog_lag_bytes", set()), (f'{lag}{{host="x"}}', set()), ("up", set()), (f"max by (reader, host) ({lag})", set()),
+        (f"max by (reader) ({lag})", {"shard"}), (lag, {"host"}), (f"sum({lag})", {"reader"}),
+        (f"histogram_quantile(0.9, sum by (le) (rate({lag}[5m])))", set()), (f'{lag}{{service="federation-delivery"}}', set()),
+    ]
+    missed = [str(one) for one in bad if not list(metrics.unknown([("planted", *one)], labels, known))]
+    good = (f'topk(3, max by (reader) ({lag}{{service="federation_delivery"}}))', {"reader"})
+    missed += [str(one) for one in metrics.unknown([("planted", *good)], labels, known)]
     alerts = list(metrics.alerts())
-    folder = ROOT / "deploy" / "runbooks"
+    folder = DEPLOY / "runbooks"
     say("alerts and runbooks", metrics.unaided(alerts, folder), len(alerts), "alerts")
     for plant in (lambda rule: rule["annotations"].pop("runbook"), lambda rule: rule["annotations"].update(runbook="deploy/runbooks/none.md"), lambda rule: rule["labels"].clear()):
         rule_ = copy.deepcopy(alerts[0])
         plant(rule_)
         missed += [] if list(metrics.unaided([rule_, *alerts[1:]], folder)) else ["an alert without help is not reported"]
-    say("planted violations of alerts", missed, len(bad) + 3, "violations")
-    done = subprocess.run(["promtool", "check", "rules", "--lint=all", "--lint-fatal", str(ROOT / "deploy" / "alerts" / "p92.yaml")], capture_output=True, text=True, check=False)
+    say("planted violations of alerts and expressions", missed, len(bad) + 4, "violations")
+    done = subprocess.run(["promtool", "check", "rules", "--lint=all", "--lint-fatal", str(DEPLOY / "alerts" / "p92.yaml")], capture_output=True, text=True, check=False)
     say("promtool check rules", [done.stdout + done.stderr] if done.returncode else [], len(alerts), "alerts")
-    done = subprocess.run(["promtool", "check", "config", "--syntax-only", str(ROOT / "deploy" / "compose" / "prometheus.yaml")], capture_output=True, text=True, check=False)
+    say("promtool test rules", metrics.tried(), len(metrics.scenarios()["tests"]), "scenarios")
+    done = subprocess.run(["promtool", "check", "config", "--syntax-only", str(DEPLOY / "compose" / "prometheus.yaml")], capture_output=True, text=True, check=False)
     say("promtool check config", [done.stdout + done.stderr] if done.returncode else [], 1, "file")
     # Expressions of dashboards, with what Grafana puts in, read by Prometheus's own parser.
-    made = [expression.replace("$__rate_interval", "5m").replace("$namespace", ".*") for where, expression in found if "$namespace" in expression and "label_values" not in expression]
+    made = [expression.replace("$__rate_interval", "5m").replace("$namespace", ".*") for _, expression, _ in found if "$namespace" in expression and "label_values" not in expression]
+    made += [query for _, query in asked]
     for what, expressions, right in (("read by promtool", made, True), ("a planted one, refused", [made[0] + ")"], False)):
         path = CACHE / "dashboards.yaml"
         group = [{"record": f"dashboard:{number}", "expr": one} for number, one in enumerate(expressions)]
         path.write_text(yaml.safe_dump({"groups": [{"name": "dashboards", "rules": group}]}))
         done = subprocess.run(["promtool", "check", "rules", "--lint=none", str(path)], capture_output=True, text=True, check=False)
-        say(f"expressions of dashboards, {what}", [] if (done.returncode == 0) == right else [done.stdout + done.stderr], len(expressions), "expressions")
+        say(f"expressions of dashboards and scalers, {what}", [] if (done.returncode == 0) == right else [done.stdout + done.stderr], len(expressions), "expressions")
     problems = settings.absent(binary, "runbooks name", metrics.commands(binary))
     say("commands of runbooks", problems, len(list(folder.glob("*.md"))), "runbooks")
 
 
 def main() -> None:
     flags = argparse.ArgumentParser()
-    flags.add_argument("--metrics", help="a scrape that is there already: a file or a URL; a server is started otherwise")
+    flags.add_argument("--metrics", nargs="+", default=[], help="scrapes of a cluster, of each process: files or URLs")
     metrics_at = flags.parse_args().metrics
     files = sorted(path.stem for path in (CHART / "ci").glob("*.yaml"))
     lint(files)
     all_of = rendered(files)
     covered(files)
+    told_keys(all_of)
     beside()
     conform(all_of)
     rule(all_of)
     refusals()
     compose()
     binary = os.environ["P92_BIN"]
+    tell(all_of, binary)
     say("settings of the embedded pod and container", settings.embedded(binary, all_of, composed.load()), len(all_of), "renderings")
     say("settings of the cluster", settings.cluster(binary, all_of, composed.load()), len(all_of), "renderings")
-    say("commands of chart and compose", settings.absent(binary, "chart and compose call", settings.calls(binary)), len(settings.COMMANDS), "commands")
-    if metrics_at:
-        watch(settings.text(metrics_at), binary)
-    else:
-        text, unanswered = metrics.scrape()
-        say("probes of the chart", settings.absent(binary, "the chart asks for", unanswered), 3, "probes")
-        watch(text, binary)
+    said = settings.commands(all_of, composed.load())
+    missed = [] if list(settings.calls(binary, {("doctor", "--besides")})) else ["a flag that there is not is taken"]
+    say("commands of chart and compose", settings.absent(binary, "chart and compose call", settings.calls(binary, said)) + missed, len(said), "commands")
+    text, unanswered = metrics.scrape()
+    say("probes of the chart", settings.absent(binary, "the chart asks for", unanswered), 3, "probes")
+    watch([text, *map(settings.text, metrics_at)], bool(metrics_at), all_of, binary)
     print(f"{len(wrong)} wrong" if wrong else "all in order")
     sys.exit(1 if wrong else 0)
 

@@ -10,7 +10,7 @@ import rules
 
 DEPLOY = pathlib.Path(__file__).resolve().parents[2] / "deploy"
 OURS = rules.OWNERS | {"gateway", "migrate", "p92"}
-OTHERS = {"scylla", "nats", "collector", "prometheus", "grafana"}
+OTHERS = {"operators", "scylla", "nats", "collector", "prometheus", "grafana"}
 
 
 def load() -> dict:
@@ -59,6 +59,15 @@ def composed(file: dict, schema: dict):
         keys = [volume for volume in one.get("volumes", []) if volume.endswith("/p92-keys")]
         if name != "gateway" and (len(keys) != 1 or keys[0].split(":")[0] in [v.split(":")[0] for v in one["volumes"] if v not in keys]):
             yield f"compose.yaml {name}: its keys do not lie apart"
+    for name in rules.OWNERS & set(services):
+        one, env = services[name], services[name]["environment"]
+        folder = next((volume.split(":")[1] for volume in one["volumes"] if volume.startswith("operators:") and volume.endswith(":ro")), None)
+        if {env.get("P92_OPERATORS__TOKENS_PATH"), env.get("P92_TOKEN_FILE")} != {f"{folder}/tokens"}:
+            yield f"compose.yaml {name}: tokens of operators are not at {folder}"
+        if env.get("P92_OPERATOR") != f"127.0.0.1:{rules.OPS}" or env.get("P92_ENDPOINT") != env["P92_INTERNAL__ADVERTISE"]:
+            yield f"compose.yaml {name}: commands in its container ask another"
+        if one["depends_on"].get("operators") != {"condition": "service_completed_successfully"}:
+            yield f"compose.yaml {name}: starts before there are tokens"
     if "--commitlog-sync batch" not in " ".join(services["scylla"]["command"]):
         yield "compose.yaml scylla: a node that is killed forgets what it acknowledged last"
     if file["networks"]["inside"] != {"internal": True}:
@@ -114,6 +123,11 @@ PLANTED = [
     ("a way out", lambda f: f["services"]["posting"].update(networks=["inside", "outside"])),
     ("a root that can be written", lambda f: f["services"]["ranking"].pop("read_only")),
     ("keys beside the data", lambda f: f["services"]["p92"].update(volumes=["data:/var/lib/p92", "data:/var/lib/p92-keys"])),
+    ("tokens that are not there", lambda f: f["services"]["ranking"].update(volumes=["keys:/var/lib/p92-keys"])),
+    ("tokens that can be written", lambda f: f["services"]["ranking"]["volumes"].__setitem__(1, "operators:/etc/p92/operators")),
+    ("no way for operators", lambda f: f["services"]["posting"]["environment"].pop("P92_TOKEN_FILE")),
+    ("commands that ask another", lambda f: f["services"]["identity"]["environment"].update(P92_ENDPOINT="posting:8094")),
+    ("a start without tokens", lambda f: f["services"]["timelines"]["depends_on"].pop("operators")),
     ("another role", lambda f: f["services"]["posting"].update(command=["serve", "identity"])),
     ("a peer is missing", lambda f: f["services"]["gateway"]["environment"].pop("P92_PEERS__RANKING")),
 ]

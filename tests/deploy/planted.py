@@ -28,6 +28,18 @@ def config(docs, text):
     docs.append({"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": "c", "labels": {}}, "data": {"p92.toml": text}})
 
 
+def env(docs, role, variable):
+    return next(one for one in main(docs, role)["env"] if one["name"] == variable)
+
+
+def without(docs, role, variable):
+    main(docs, role)["env"].remove(env(docs, role, variable))
+
+
+def replaced(map_, key, old, new):
+    map_[key] = map_[key].replace(old, new)
+
+
 def into(rules, **more):
     rules.append(more)
 
@@ -56,6 +68,9 @@ VIOLATIONS = [
     ("network", "cluster", "ranking calls identity", lambda d: (
         policy(d, "from-ranking")["spec"]["egress"][0]["to"][0]["podSelector"]["matchExpressions"][0]["values"].append("identity"),
         policy(d, "into-identity")["spec"]["ingress"][0]["from"][0]["podSelector"]["matchExpressions"][0]["values"].append("ranking"))),
+    ("network", "cluster", "the doctor may ask nobody", lambda d: drop(d, "NetworkPolicy", "from-doctor")),
+    ("network", "embedded-all", "the doctor does not reach the door", lambda d: policy(d, "p92-door")["spec"]["ingress"].pop()),
+    ("network", "cluster", "the doctor goes round the door", lambda d: into(policy(d, "-to-door")["spec"]["egress"][0]["ports"], protocol="TCP", port=8093)),
     ("network", "cluster", "an edge is missing", lambda d: drop(d, "NetworkPolicy", "into-posting")),
     ("network", "cluster", "posting calls strangers", lambda d: policy(d, "-strangers")["spec"]["podSelector"]["matchLabels"].update({ROLE: "posting"})),
     ("network", "cluster", "metadata", lambda d: policy(d, "-strangers")["spec"]["egress"][0]["to"][0]["ipBlock"]["except"].remove("169.254.0.0/16")),
@@ -66,7 +81,7 @@ VIOLATIONS = [
     ("network", "cluster", "no way to the bus", lambda d: drop(d, "NetworkPolicy", "-to-bus")),
     ("network", "cluster", "an edge of nobody", lambda d: into(policy(d, "-names")["spec"]["egress"], to=[{"ipBlock": {"cidr": "192.0.2.7/32"}}])),
     ("network", "cluster", "strangers at a service", lambda d: into(policy(d, "into-posting")["spec"]["ingress"], ports=[{"port": 8094}])),
-    ("network", "cluster", "metrics for everybody", lambda d: into(policy(d, "-door")["spec"]["ingress"], ports=[{"port": 9092}])),
+    ("network", "cluster", "metrics for everybody", lambda d: into(policy(d, "p92-door")["spec"]["ingress"], ports=[{"port": 9092}])),
     ("secrets", "cluster", "a secret is made", lambda d: d.append({"kind": "Secret", "metadata": {"name": "s", "labels": {}}})),
     ("secrets", "cluster", "a password in a ConfigMap", lambda d: config(d, 'password = "hunter2"')),
     ("secrets", "cluster", "a private key in a ConfigMap", lambda d: config(d, "-----BEGIN PRIVATE KEY-----")),
@@ -78,14 +93,33 @@ VIOLATIONS = [
     ("fits", "cluster", "a Service that selects nobody", lambda d: first(d, "Service", role="posting")["spec"]["selector"].update({ROLE: "postings"})),
     ("fits", "cluster", "metrics are public", lambda d: first(d, "Service", role="gateway")["spec"].update(type="LoadBalancer", ports=[{"name": "ops", "port": 1, "targetPort": "ops"}])),
     ("fits", "cluster", "another role", lambda d: main(d, "posting").update(args=["serve", "identity"])),
-    ("fits", "cluster", "a peer that is not there", lambda d: next(e for e in main(d, "posting")["env"] if "PEERS" in e["name"]).update(value='["nobody.social.svc:8094"]')),
     ("fits", "cluster", "no name for the members", lambda d: first(d, "StatefulSet")["spec"].update(serviceName="x")),
     ("fits", "cluster", "a scaler of nobody", lambda d: first(d, "HorizontalPodAutoscaler")["spec"]["scaleTargetRef"].update(name="x")),
     ("fits", "cluster", "a mount of nothing", lambda d: main(d, "gateway").setdefault("volumeMounts", []).append({"name": "x", "mountPath": "/x"})),
+    ("ways", "cluster", "a peer that is not there", lambda d: env(d, "posting", "P92_PEERS__IDENTITY").update(value='["nobody.social.svc:8094"]')),
+    ("ways", "cluster", "a doctor that asks nobody", lambda d: without(d, "doctor", "P92_PEERS__RANKING")),
+    ("ways", "cluster", "commands in a pod that find nobody", lambda d: without(d, "identity", "P92_ENDPOINT")),
+    ("ways", "cluster", "commands in a pod that ask another", lambda d: env(d, "identity", "P92_ENDPOINT").update(value="p92-posting.social.svc:8094")),
+    ("operators", "cluster-operators", "no tokens", lambda d: without(d, "ranking", "P92_OPERATORS__TOKENS_PATH")),
+    ("operators", "cluster-operators", "tokens at the door", lambda d: pod(d, "gateway").update(volumes=[{"name": "t", "secret": {"secretName": "p92-operators"}}])),
+    ("operators", "cluster-operators", "another file", lambda d: env(d, "posting", "P92_OPERATORS__TOKENS_PATH").update(value="/etc/p92/tokens")),
+    ("operators", "cluster-operators", "commands without a token", lambda d: without(d, "posting", "P92_TOKEN_FILE")),
+    ("operators", "cluster-operators", "commands for another process", lambda d: env(d, "posting", "P92_OPERATOR").update(value="p92-ops:9092")),
+    ("operators", "embedded-all", "a secret that is not mounted", lambda d: pod(d, "embedded")["volumes"].pop()),
+    ("scaling", "cluster", "no scaler", lambda d: drop(d, "HorizontalPodAutoscaler")),
+    ("scaling", "cluster", "another aim", lambda d: first(d, "HorizontalPodAutoscaler")["spec"]["metrics"][0]["resource"]["target"].update(averageUtilization=7)),
+    ("scaling", "cluster", "fewer than were asked for", lambda d: first(d, "HorizontalPodAutoscaler")["spec"].update(minReplicas=1)),
+    ("scaling", "cluster", "more than were asked for", lambda d: first(d, "HorizontalPodAutoscaler")["spec"].update(maxReplicas=11)),
+    ("scaling", "cluster-keda", "fewer owners than were asked for", lambda d: first(d, "ScaledObject")["spec"].update(minReplicaCount=1)),
+    ("scaling", "cluster-keda", "another lag", lambda d: first(d, "ScaledObject")["spec"]["triggers"][0]["metadata"].update(threshold="1")),
+    ("scaling", "cluster-keda", "the lag of another", lambda d: replaced(first(d, "ScaledObject", role="federation-delivery")["spec"]["triggers"][0]["metadata"], "query", "federation_delivery", "federation-delivery")),
+    ("scaling", "cluster-keda", "one that is not scaled", lambda d: drop(d, "ScaledObject", "-ranking")),
     ("scaling", "cluster-keda", "more replicas than shards", lambda d: first(d, "ScaledObject")["spec"].update(maxReplicaCount=17)),
     ("scaling", "cluster", "a number beside the scaler", lambda d: first(d, "Deployment")["spec"].update(replicas=2)),
     ("scaling", "embedded", "two on one store", lambda d: first(d, "StatefulSet")["spec"].update(replicas=2)),
     ("doctor", "embedded", "no doctor", lambda d: main(d, "doctor").update(args=["health"])),
+    ("doctor", "embedded", "one that looks in its own pod", lambda d: main(d, "doctor")["args"].remove("--beside")),
+    ("doctor", "cluster", "another door", lambda d: main(d, "doctor")["args"].__setitem__(3, "p92-ops.social.svc:8092")),
     ("migrates", "cluster", "nobody migrates", lambda d: drop(d, "Job")),
     ("migrates", "cluster-migrate-init", "one does not", lambda d: pod(d, "posting").pop("initContainers")),
     ("plain", "cluster", "a scaler that nobody wants", lambda d: d.append({"kind": "ScaledObject", "metadata": {"name": "s", "labels": {}}})),
@@ -140,4 +174,6 @@ REFUSALS = [
     ("cluster-scylla", "migrate.mode=hook", "migrate.mode=init"),
     ("cluster-scylla", "scylla.racks[0].members=0", "scylla.racks[0].members=2"),
     ("cluster", "migrate.mode=sometimes", "migrate.mode=none"),
+    ("cluster", "operators.tokens=x", "operators.existingSecret=x"),
+    ("cluster-operators", "operators.secretKey=a/b", "operators.secretKey=a.b"),
 ]

@@ -11,9 +11,10 @@ END_SECONDS = 5 + 20 + 3 * 5
 CALLS = {
     ("gateway", "identity"), ("gateway", "posting"), ("gateway", "timelines"), ("gateway", "ranking"),
     ("timelines", "identity"), ("timelines", "posting"), ("posting", "identity"),
-} | {(owner, owner) for owner in OWNERS}
+} | {(owner, owner) for owner in OWNERS} | {("doctor", owner) for owner in OWNERS}
 INTERNAL = 8094
 DOOR = {8092, 8093}
+OPS = 9092
 # Nobody reaches these but by an edge that the operator named: private, shared, local and metadata addresses.
 FORBIDDEN = [
     "0.0.0.1", "10.0.0.1", "10.96.0.1", "100.64.0.1", "100.100.100.200", "127.0.0.1", "168.63.129.16", "169.254.169.254",
@@ -129,7 +130,8 @@ def network(docs, values):
         return
     cluster = values["shape"] == "cluster"
     expected = {(one, other, INTERNAL) for one, other in CALLS} if cluster else set()
-    found = {edge for edge in edges(docs) if edge[2] not in DOOR}
+    expected |= {("doctor", "gateway" if cluster else "embedded", 8092)}
+    found = edges(docs)
     for edge in sorted(found - expected, key=str):
         yield f"an edge that nobody named: {edge}"
     for edge in sorted(expected - found, key=str):
@@ -179,7 +181,7 @@ def entries(docs, values):
             door = doc["spec"]["podSelector"].get("matchLabels", {}).get(ROLE) == front
             if ports and ports <= DOOR and door and peers == (values["networkPolicy"]["door"] or None):
                 continue
-            if ports == {9092} and peers == values["networkPolicy"]["monitoring"]:
+            if ports == {OPS} and peers == values["networkPolicy"]["monitoring"]:
                 continue
             yield f"{name(doc)}: lets {peers} in at {sorted(ports)}"
 
@@ -196,6 +198,7 @@ def secrets(docs, values):
         values["keys"]["existingSecret"], values["store"]["cql"]["credentials"]["existingSecret"],
         values["store"]["cql"]["tls"]["existingSecret"], values["bus"]["nats"]["credentials"]["existingSecret"],
         values["bus"]["nats"]["tls"]["existingSecret"], values["transport"]["tls"]["existingSecret"],
+        values["operators"]["existingSecret"],
     } - {""}
     used = set()
     for doc, labels, spec in pods(docs):
@@ -249,14 +252,6 @@ def fits(docs, values):
         role = labels[ROLE]
         if spec["containers"][0]["args"] != (["serve"] if role == "embedded" else ["serve", role]):
             yield f"{name(doc)}: its role is {spec['containers'][0]['args']}"
-        env = {one["name"]: one.get("value", "") for one in spec["containers"][0]["env"]}
-        asked = {key.removeprefix("P92_PEERS__").lower().replace("_", "-"): value for key, value in env.items() if key.startswith("P92_PEERS__")}
-        if role in OWNERS | {"gateway"} and set(asked) != {other for one, other in CALLS if one == role} - {role}:
-            yield f"{name(doc)}: asks {sorted(asked)}"
-        for peer, address in asked.items():
-            host = re.search(r'"([^".]+)\.[^":]+:(\d+)"', address)
-            if not host or host[1] not in services or not host[1].endswith(peer) or int(host[2]) != INTERNAL:
-                yield f"{name(doc)}: {peer} is not at {address}"
         for one in containers(spec):
             volumes = {volume["name"] for volume in spec.get("volumes", [])}
             volumes |= {claim["metadata"]["name"] for claim in doc["spec"].get("volumeClaimTemplates", [])}
@@ -272,10 +267,74 @@ def fits(docs, values):
             yield f"{name(doc)}: scales nobody"
 
 
+def variables(spec) -> dict:
+    return {one["name"]: one.get("value", "") for one in spec["containers"][0].get("env", [])}
+
+
+def ways(docs, values):
+    """Who asks others is told where they are, and a command that is run in a pod finds the process there."""
+    services = {doc["metadata"]["name"] for doc in of(docs, "Service")}
+    for doc, labels, spec in pods(docs):
+        role, env = labels[ROLE], variables(spec)
+        asked = {key.removeprefix("P92_PEERS__").lower().replace("_", "-"): value for key, value in env.items() if key.startswith("P92_PEERS__")}
+        callees = {other for one, other in CALLS if one == role} - {role} if values["shape"] == "cluster" else set()
+        if set(asked) != callees:
+            yield f"{name(doc)}: asks {sorted(asked)}"
+        for peer, address in asked.items():
+            host = re.search(r'"([^".]+)\.[^":]+:(\d+)"', address)
+            if not host or host[1] not in services or not host[1].endswith(peer) or int(host[2]) != INTERNAL:
+                yield f"{name(doc)}: {peer} is not at {address}"
+        if role in OWNERS and (not env.get("P92_ENDPOINT") or env["P92_ENDPOINT"] != env.get("P92_INTERNAL__ADVERTISE")):
+            yield f"{name(doc)}: commands in its pod ask {env.get('P92_ENDPOINT')}"
+        if role not in OWNERS and "P92_ENDPOINT" in env:
+            yield f"{name(doc)}: it has no internal address"
+
+
+def operators(docs, values):
+    """Their tokens are known to whoever keeps a log, and to the commands in its pod; to nobody else."""
+    secret, key = values["operators"]["existingSecret"], values["operators"]["secretKey"]
+    for doc, labels, spec in pods(docs):
+        answers = bool(secret) and labels[ROLE] in OWNERS | {"embedded"}
+        mounted = [volume["secret"].get("items") for volume in spec.get("volumes", []) if volume.get("secret", {}).get("secretName") == secret]
+        if mounted != ([[{"key": key, "path": "tokens"}]] if answers else []):
+            yield f"{name(doc)}: tokens of operators {mounted}"
+        at = {mount["name"]: mount["mountPath"] for mount in spec["containers"][0].get("volumeMounts", [])}
+        file, env = f"{at.get('operators')}/tokens", variables(spec)
+        wanted = {"P92_OPERATORS__TOKENS_PATH": file}
+        if labels[ROLE] != "embedded":
+            here = "[::1]" if ":" in values["listen"] else "127.0.0.1"
+            wanted |= {"P92_TOKEN_FILE": file, "P92_OPERATOR": f"{here}:{OPS}"}
+        for variable in ("P92_OPERATORS__TOKENS_PATH", "P92_TOKEN_FILE", "P92_OPERATOR"):
+            if env.get(variable) != (wanted.get(variable) if answers else None):
+                yield f"{name(doc)}: {variable} is {env.get(variable)}"
+
+
 def scaling(docs, values):
+    aims = {"cpu": {"type": "Utilization", "averageUtilization": values["autoscaling"]["cpuPercent"]}}
+    gateways = of(docs, "HorizontalPodAutoscaler")
+    if len(gateways) != int(values["shape"] == "cluster" and values["autoscaling"]["enabled"]):
+        yield f"{len(gateways)} scalers of the gateway"
+    for doc in gateways:
+        spec = doc["spec"]
+        if (spec["minReplicas"], spec["maxReplicas"]) != (values["services"]["gateway"]["replicas"], values["autoscaling"]["maxReplicas"]):
+            yield f"{name(doc)}: between {spec['minReplicas']} and {spec['maxReplicas']} replicas"
+        if {one["resource"]["name"]: one["resource"]["target"] for one in spec["metrics"]} != aims:
+            yield f"{name(doc)}: aims at {spec['metrics']}"
+    scaled = {doc["metadata"]["labels"][ROLE] for doc in of(docs, "ScaledObject")}
+    if values["keda"]["enabled"] and scaled != set(values["keda"]["services"]):
+        yield f"scaled are {sorted(scaled)}"
     for doc in of(docs, "ScaledObject"):
-        if doc["spec"]["maxReplicaCount"] > values["store"]["shards"]:
+        spec, role = doc["spec"], doc["metadata"]["labels"][ROLE]
+        if spec["maxReplicaCount"] > values["store"]["shards"]:
             yield f"{name(doc)}: more replicas than shards"
+        if (spec["minReplicaCount"], spec["maxReplicaCount"]) != (values["services"][role]["replicas"], values["keda"]["maxReplicas"]):
+            yield f"{name(doc)}: between {spec['minReplicaCount']} and {spec['maxReplicaCount']} replicas"
+        for trigger in spec["triggers"]:
+            if trigger["metadata"]["threshold"] != str(values["keda"]["lagEvents"]) or trigger["metricType"] != "AverageValue":
+                yield f"{name(doc)}: aims at {trigger['metadata']['threshold']} ({trigger['metricType']})"
+            # The label's words are those of the binary: `federation_delivery`.
+            if f'service="{role.replace("-", "_")}"' not in trigger["metadata"]["query"]:
+                yield f"{name(doc)}: asks for the lag of another"
     for doc, labels, _ in serving(docs):
         scaled = any(one["spec"]["scaleTargetRef"]["name"] == doc["metadata"]["name"] for one in of(docs, "HorizontalPodAutoscaler", "ScaledObject"))
         if scaled and "replicas" in doc["spec"]:
@@ -286,8 +345,14 @@ def scaling(docs, values):
 
 def doctor(docs, values):
     found = [doc for doc in of(docs, "Pod") if doc["metadata"].get("annotations", {}).get("helm.sh/hook") == "test"]
-    if len(found) != 1 or found[0]["spec"]["containers"][0]["args"] != ["doctor"]:
-        yield "`helm test` does not call the doctor"
+    door = [one["metadata"]["name"] for one in of(docs, "Service") if one["metadata"]["labels"][ROLE] in ("gateway", "embedded")]
+    if len(found) != 1 or len(door) != 1:
+        yield f"{len(found)} tests, {len(door)} doors"
+        return
+    # Its pod is its own: without --beside it would look for the server's listeners there.
+    args = found[0]["spec"]["containers"][0]["args"]
+    if args[:3] != ["doctor", "--beside", "--door"] or not re.fullmatch(rf"{door[0]}\.[a-z0-9-]+\.svc:8092", args[-1]) or len(args) != 4:
+        yield f"`helm test` runs {args}"
 
 
 def migrates(docs, values):
@@ -337,4 +402,4 @@ def scylla(docs, values):
                 yield f"{name(doc)}: a rack with {sorted(rack)}"
 
 
-RULES = [restricted, probes, disruption, spread, network, secrets, apart, fits, scaling, doctor, migrates, plain, hosts, scylla]
+RULES = [restricted, probes, disruption, spread, network, secrets, apart, fits, ways, operators, scaling, doctor, migrates, plain, hosts, scylla]

@@ -3,8 +3,10 @@ of compose files from Go modules, which carry them beside their code. Each is pi
 
 import functools
 import json
+import os
 import pathlib
 import subprocess
+import tempfile
 
 import kubernetes_validate
 import yaml
@@ -57,6 +59,16 @@ def strict(schema):
     return out
 
 
+def put(path: pathlib.Path, schema: dict) -> None:
+    """Writes a schema as a whole, if it is another one: a second run of these checks may be reading the folder."""
+    text = json.dumps(schema)
+    if path.is_file() and path.read_text() == text:
+        return
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as draft:
+        draft.write(text)
+    os.replace(draft.name, path)
+
+
 def custom(into: pathlib.Path) -> str:
     """Writes the schemas of custom resources; the place as kubeconform wants it."""
     into.mkdir(parents=True, exist_ok=True)
@@ -67,7 +79,7 @@ def custom(into: pathlib.Path) -> str:
             for version in one["spec"]["versions"]:
                 schema = strict(version["schema"]["openAPIV3Schema"])
                 schema["properties"] |= {"apiVersion": {"type": "string"}, "kind": {"type": "string"}, "metadata": {"type": "object"}}
-                (into / f"{kind.lower()}-{group}-{version['name']}.json").write_text(json.dumps(schema))
+                put(into / f"{kind.lower()}-{group}-{version['name']}.json", schema)
     return str(into / "{{.ResourceKind}}-{{.Group}}-{{.ResourceAPIVersion}}.json")
 
 
@@ -83,7 +95,7 @@ def kubernetes(into: pathlib.Path) -> str:
         for path in source.glob("*.json"):
             schema = json.loads(path.read_text().replace('"/api/_definitions.json#', '"_definitions.json#'))
             schema.pop("$id", None)
-            (target / path.name).write_text(json.dumps(schema))
+            put(target / path.name, schema)
     return str(into / "{{.NormalizedKubernetesVersion}}" / "{{.ResourceKind}}{{.KindSuffix}}.json")
 
 

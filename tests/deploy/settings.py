@@ -9,9 +9,6 @@ import urllib.request
 import rules
 from manifests import ROLE, containers, pods
 
-COMMANDS = ["serve", "health", "doctor", "migrate"]
-
-
 def text(place: str) -> str:
     """A scrape from a file or a URL."""
     if place.startswith("http"):
@@ -77,11 +74,17 @@ def cluster(binary: str, all_of, compose: dict):
                 yield f"compose.yaml {name}: {line}"
 
 
-def calls(binary: str):
-    """Commands that pods and containers run, and that this binary does not have."""
-    for command in COMMANDS:
-        if subprocess.run([binary, command, "--help"], capture_output=True, check=False).returncode != 0:
-            yield f"p92 {command}"
+def commands(all_of, compose: dict) -> set:
+    """What pods and containers run, as the words after the binary; `health` is of the image itself."""
+    said = {tuple(one["args"]) for _, docs, _ in all_of.values() for _, _, spec in pods(docs) for one in containers(spec)}
+    return said | {tuple(one["command"]) for one in compose["services"].values() if "P92_IMAGE" in one["image"]} | {("health",)}
+
+
+def calls(binary: str, said: set):
+    """Commands with words or flags that this binary does not know: its help comes last, so all words before it were read."""
+    for words in sorted(said):
+        if subprocess.run([binary, *words, "--help"], capture_output=True, check=False, env={}).returncode != 0:
+            yield f"p92 {' '.join(words)}"
 
 
 def probed(address: str):

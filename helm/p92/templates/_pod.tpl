@@ -115,6 +115,9 @@ lifecycle:
 {{- if and $v.transport.tls.existingSecret (ne .role "migrate") }}
 - {name: tls, mountPath: /etc/p92/tls, readOnly: true}
 {{- end }}
+{{- if and $v.operators.existingSecret (has .role (include "p92.owners" .root | fromYamlArray)) }}
+- {name: operators, mountPath: /etc/p92/operators, readOnly: true}
+{{- end }}
 {{- end }}
 
 {{- define "p92.volumes" -}}
@@ -154,6 +157,20 @@ lifecycle:
 - name: tls
   secret: {secretName: {{ . }}, defaultMode: 0440}
 {{- end }}
+{{- end }}
+{{- if has .role (include "p92.owners" .root | fromYamlArray) }}
+{{- include "p92.operatorsVolume" .root }}
+{{- end }}
+{{- end }}
+
+{{/* The tokens of operators, if there are any. */}}
+{{- define "p92.operatorsVolume" -}}
+{{- with .Values.operators.existingSecret }}
+- name: operators
+  secret:
+    secretName: {{ . }}
+    defaultMode: 0440
+    items: [{key: {{ $.Values.operators.secretKey }}, path: tokens}]
 {{- end }}
 {{- end }}
 

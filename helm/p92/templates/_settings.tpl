@@ -31,6 +31,10 @@ peers: P92_PEERS__
 tlsCertificate: P92_TLS__CERTIFICATE_PATH
 tlsKey: P92_TLS__KEY_PATH
 tlsAuthority: P92_TLS__AUTHORITY_PATH
+tokens: P92_OPERATORS__TOKENS_PATH
+ownToken: P92_TOKEN_FILE
+ownOps: P92_OPERATOR
+ownInternal: P92_ENDPOINT
 otlpEndpoint: P92_TELEMETRY__OTLP_ENDPOINT
 traceShare: P92_TELEMETRY__TRACE_SHARE
 logFormat: P92_TELEMETRY__LOG_FORMAT
@@ -44,7 +48,8 @@ internal: 8094
 ops: 9092
 {{- end }}
 
-{{/* Who asks whom: the edges between services. Each also asks its own replicas, which pass a command on to the owner. */}}
+{{/* Who asks whom: the edges between services. Each also asks its own replicas, which pass a command on to the owner. The
+     doctor asks each how it stands. */}}
 {{- define "p92.edges" -}}
 identity: [identity]
 posting: [posting, identity]
@@ -52,6 +57,7 @@ timelines: [timelines, identity, posting]
 federation-delivery: [federation-delivery]
 ranking: [ranking]
 gateway: [identity, posting, timelines, ranking]
+doctor: [identity, posting, timelines, federation-delivery, ranking]
 {{- end }}
 
 {{/* Free settings as variables. Takes the maps in a list, the last one wins. */}}
@@ -164,13 +170,16 @@ gateway: [identity, posting, timelines, ranking]
 {{- $p := include "p92.ports" .root | fromYaml -}}
 {{- $full := include "p92.fullname" .root -}}
 {{- $edges := include "p92.edges" .root | fromYaml -}}
-{{- if ne .role "gateway" }}
+{{- if has .role (include "p92.owners" .root | fromYamlArray) }}
 - name: POD_NAME
   valueFrom: {fieldRef: {fieldPath: metadata.name}}
 - name: {{ $n.internal }}
   value: "{{ .root.Values.listen }}:{{ $p.internal }}"
-- name: {{ $n.advertise }}
-  value: "$(POD_NAME).{{ $full }}-{{ .role }}-members.{{ .root.Release.Namespace }}.svc:{{ $p.internal }}"
+# So others call it, and so do commands that are run in its pod.
+{{- range list $n.advertise $n.ownInternal }}
+- name: {{ . }}
+  value: "$(POD_NAME).{{ $full }}-{{ $.role }}-members.{{ $.root.Release.Namespace }}.svc:{{ $p.internal }}"
+{{- end }}
 {{- end }}
 {{- range $callee := without (get $edges .role) .role }}
 - name: {{ $n.peers }}{{ $callee | upper | replace "-" "_" }}
@@ -183,5 +192,21 @@ gateway: [identity, posting, timelines, ranking]
   value: /etc/p92/tls/tls.key
 - name: {{ $n.tlsAuthority }}
   value: /etc/p92/tls/ca.crt
+{{- end }}
+{{- end }}
+
+{{/* The tokens of operators, for a process that answers them; in a cluster also the way of commands that are run in its pod. */}}
+{{- define "p92.env.operators" -}}
+{{- if .Values.operators.existingSecret }}
+{{- $n := include "p92.names" . | fromYaml -}}
+{{- $p := include "p92.ports" . | fromYaml -}}
+- name: {{ $n.tokens }}
+  value: /etc/p92/operators/tokens
+{{- if eq .Values.shape "cluster" }}
+- name: {{ $n.ownToken }}
+  value: /etc/p92/operators/tokens
+- name: {{ $n.ownOps }}
+  value: "{{ ternary "[::1]" "127.0.0.1" (contains ":" .Values.listen) }}:{{ $p.ops }}"
+{{- end }}
 {{- end }}
 {{- end }}
