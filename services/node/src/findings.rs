@@ -97,7 +97,7 @@ pub(crate) async fn round_trips(found: &mut Findings, subject: &str, who: &str, 
         match asked.await {
             Ok(took) => times.push(took),
             Err(problem) => {
-                let advice = "nothing is lost: readers read the logs. May this user ask for streams ($JS.API.STREAM.INFO.p92-v1-*), and has the server JetStream?";
+                let advice = "nothing is lost: readers read the logs. May this user ask for streams ($JS.API.STREAM.INFO.*), and has the server JetStream?";
                 let text = format!("{who} takes this process, and does not answer a question: {problem}");
                 return found.doubtful(subject, text, advice);
             }

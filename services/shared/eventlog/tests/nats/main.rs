@@ -12,7 +12,6 @@
 )]
 
 mod access;
-mod asking;
 mod faults;
 mod flow;
 mod proof;

@@ -62,6 +62,7 @@ async fn messages_of_others_are_dropped() {
     let mut again = headers;
     again.insert("P92-From", "somebody");
     client.publish_with_headers(SUBJECT, again, proven.payload).await.unwrap();
+    client.flush().await.unwrap();
     ours.publish(LOG, group(LOG, seq + 1));
     assert_eq!(seq_of(heard.next().await.unwrap()), seq);
     assert_eq!(seq_of(heard.next().await.unwrap()), seq + 1);
