@@ -17,6 +17,7 @@ mod flow;
 mod proof;
 mod queue;
 mod readers;
+mod rights;
 mod server;
 mod streams;
 #[allow(dead_code, reason = "the world of the log's own tests, of which the readers need a part")]
