@@ -11,7 +11,8 @@ is stored in them. Python's standard library, a JDK 17 and Maven are all that it
     cassandra.py fetch
 
 Nodes take 127.0.0.1, 127.0.0.2 and so on with the same ports, which are found free. `stop` ends exactly what `start`
-began: a process counts as ours when its id, its start time and its command line are those that were noted.
+began: a process counts as ours when its id and its start time are those that were noted, and its command line names the
+node's files.
 """
 
 import argparse
@@ -30,7 +31,7 @@ import sys
 import tempfile
 import time
 
-from processes import began, free_ports
+from processes import began, command_line, free_ports
 
 VERSION = "5.0.6"
 JAMM = "0.4.0"
@@ -190,13 +191,10 @@ def command(state, number, lib):
 
 
 def is_ours(node, home):
+    """Whether the noted process lives, and is the node whose files are there."""
     if node.get("pid") is None or began(node["pid"]) != node.get("began"):
         return False
-    try:
-        words = pathlib.Path(f"/proc/{node['pid']}/cmdline").read_bytes()
-    except OSError:
-        return False
-    return f"-Dcassandra.storagedir={home}".encode() in words
+    return f"-Dcassandra.storagedir={home}" in (command_line(node["pid"]) or ())
 
 
 def sleep_soundly():

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A cluster of P92 on this machine, without containers: Cassandra, NATS, and replicas of every service behind gateways.
 
-    deploy/local/up   [--dir DIR] [--replicas 2] [--of timelines=8] [--store-nodes 1] [--binary P92] [--json]
+    deploy/local/up   [--dir DIR] [--replicas 2] [--of timelines=8] [--store-nodes 1] [--commitlog group] [--binary P92] [--json]
     deploy/local/down [--dir DIR] [--wipe]
     deploy/local/cluster.py status
     deploy/local/cluster.py kill|start|stop|restart|pause|resume NAME     one process: timelines-1, gateway-2, nats, store-1
@@ -289,7 +289,8 @@ class Cluster:
     def _agree(self, replicas, store_nodes, commitlog, url, of):
         """Takes up what is wished, or says why that cannot be."""
         if self.state is None:
-            self.state = {"replicas": replicas or 2, "store_nodes": store_nodes or 1, "commitlog": commitlog or "periodic",
+            # Synced before it answers: a node that forgets what it has acknowledged makes a quorum none (deploy/README.md).
+            self.state = {"replicas": replicas or 2, "store_nodes": store_nodes or 1, "commitlog": commitlog or "group",
                           "url": url, "binary": None, "bus_port": None, "ports": {}, "processes": {}, "made": False}
         state = self.state
         for wish, key in ((store_nodes, "store_nodes"), (commitlog, "commitlog"), (url, "url")):

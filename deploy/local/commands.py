@@ -34,7 +34,8 @@ def arguments(words):
                     help="another number of this role, gateway included; may be repeated, and may grow while it runs")
     up.add_argument("--store-nodes", type=int, choices=[1, 3], help="nodes of Cassandra, 1 if not said; 1.5 GB of memory each")
     up.add_argument("--commitlog", choices=["periodic", "batch", "group"],
-                    help="when Cassandra syncs: every ten seconds (if not said), before each answer, or before those of 5 ms")
+                    help="when Cassandra syncs: before the answers of 5 ms together (group, if not said), before each answer (batch), or "
+                         "every ten seconds (periodic), which forgets acknowledged writes when a node is killed")
     up.add_argument("--url", help="how people reach the first server; that of gateway-1 if not said, and for ever as at first")
     up.add_argument("--binary", type=pathlib.Path, help="the p92 to run; built with cargo if not given")
     up.add_argument("--release", action="store_true", help="build with optimisations")

@@ -24,13 +24,13 @@ import sys
 import time
 from pathlib import Path
 
-from processes import began
+from processes import began, command_line
 
 MODULE = "github.com/nats-io/nats-server/v2"
 VERSION = "v2.12.1"
 OLDEST = (2, 12)
 CACHE = Path(os.environ.get("P92_CACHE", Path.home() / ".cache" / "p92")) / "bin"
-STATE = "nats.json"
+STATE, CONFIGURATION = "nats.json", "nats.conf"
 
 
 class Trouble(Exception):
@@ -96,13 +96,25 @@ def configuration(data, user, password, tls):
     return "\n".join(lines) + "\n"
 
 
+def named_by(directory):
+    """The words of a command line by which a server is that of the directory, and no other's."""
+    return ["-c", str(Path(directory).resolve() / CONFIGURATION)]
+
+
 def running(directory):
-    """The server that was started for that directory, as `start` printed it; None if none runs."""
+    """The server that was started for that directory, as `start` printed it; None if none runs.
+
+    It is known by its id, the moment of its start and its command line, so that a note of a process that is gone, or of
+    another one, ends nobody.
+    """
     try:
         state = json.loads((Path(directory) / STATE).read_text(encoding="utf-8"))
-        return state if began(state["pid"]) == state["began"] else None
+        if began(state["pid"]) != state["began"]:
+            return None
     except (OSError, ValueError, KeyError):
         return None
+    words = command_line(state["pid"]) or []
+    return state if named_by(directory) in [words[at:at + 2] for at in range(len(words))] else None
 
 
 def answers(host, port):
@@ -151,7 +163,7 @@ def start(directory, port=None, host="127.0.0.1", user=None, password=None, tls=
         ports = directory / "ports"
         shutil.rmtree(ports, ignore_errors=True)
         ports.mkdir()
-        conf = directory / "nats.conf"
+        conf = directory / CONFIGURATION
         with contextlib.suppress(FileNotFoundError):
             conf.unlink()
         with open(os.open(conf, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as written:
@@ -160,7 +172,7 @@ def start(directory, port=None, host="127.0.0.1", user=None, password=None, tls=
         with open(log, "w", encoding="utf-8") as into:
             process = subprocess.Popen(
                 [
-                    str(program or get()), "-c", str(conf), "-a", host, "-p", str(port or -1),
+                    str(program or get()), *named_by(directory), "-a", host, "-p", str(port or -1),
                     "--ports_file_dir", str(ports),
                 ],
                 stdin=subprocess.DEVNULL,

@@ -26,7 +26,8 @@ def began(pid):
 
 def runs(note):
     """Whether the noted process lives."""
-    if not note or began(note["pid"]) != note["began"]:
+    # One that had ended before it was noted has no beginning, and runs no more.
+    if not note or note["began"] is None or began(note["pid"]) != note["began"]:
         return False
     return command_line(note["pid"]) == note["command"]
 

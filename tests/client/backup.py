@@ -3,9 +3,9 @@
     tests/client/run backup [--writes 1000] [--seed 1]
 
 People on two servers write; in the midst `p92 backup` runs. Then the server ends, and the backup is restored beside it.
-Everything that was acknowledged before the backup began is asked for, with the tokens of before; repeats under their keys
-give the same posts; every view equals its rebuild; and everybody works on. Beside each planted damage the same restore
-without it succeeds.
+Everything that was acknowledged before the backup began is asked for, with the tokens of before, and what was undone, ended
+or deleted must be so; repeats under their keys give the same posts; every view equals its rebuild; and everybody works on.
+Beside each planted damage the same restore without it succeeds.
 """
 
 import argparse
@@ -20,10 +20,14 @@ import tempfile
 from history import load, word
 from node import Node, binary
 from record import Recorder, Session
-from workload import Stage
+from workload import UNDOES, Stage
 
 # Undoes what these do; whoever did one of both while the backup ran may find either.
-OPPOSITE = {"like": "unlike", "boost": "unboost", "follow": "unfollow", "block": "unblock"}
+OPPOSITE = {deed: undo for undo, deed in UNDOES.items()}
+# Where it is read which of both was done last.
+MARKS, RELATIONS = {"like": "liked", "boost": "boosted"}, {"follow": "follows", "block": "blocks"}
+# What is asked for, each of which must have been there. `blocks` counts those that ended as well, of which there are few.
+KINDS = ("posts", "tombstones", "marks", "follows", "blocks", "undone", "sign-ups", "repeats")
 
 
 def run(*words: str) -> subprocess.CompletedProcess:
@@ -51,28 +55,46 @@ def work(stage: Stage, writes: int, take) -> dict:
 
 
 class Expected:
-    """What a history says must be there, of what was acknowledged before a moment."""
+    """What a history says must be there, of what was acknowledged before a moment.
+
+    A history may have several lives: `restored` begins one that knows only what the backup of the life before holds.
+    """
 
     def __init__(self, lines: list[dict], phase: str = "begins"):
-        self.began = next(line["mono"] for line in lines if line["is"] == "backup" and line["phase"] == phase)
+        backups = [line for line in lines if line["is"] == "backup"]
+        moments, over = ([line["mono"] for line in backups if line["phase"] == one] for one in (phase, "ended"))
         ends = {line["op"]: line for line in lines if line["is"] in ("ok", "fail", "unknown")}
-        self.done, self.perhaps = [], []
+        self.done, self.perhaps, known, life = [], [], set(), 0
         for line in lines:
+            life += line["is"] == "backup" and line["phase"] == "restored"
             if line["is"] != "invoke" or not line["key"]:
                 continue
-            end = ends.get(line["op"])
-            if end and end["is"] == "ok" and end["mono"] < self.began:
-                self.done.append((line, end["result"]))
-            elif not end or end["is"] != "fail":
-                # It may have come before the positions, after them, or not at all.
-                self.perhaps.append(line)
+            end, key = ends.get(line["op"]), (line["session"], line["key"])
+            if end and end["is"] == "ok" and end["mono"] < moments[life]:
+                # A repeat does nothing more.
+                if key not in known:
+                    known.add(key)
+                    self.done.append((line | {"life": life}, end["result"]))
+            elif (not end or end["is"] != "fail") and line["mono"] < over[life]:
+                # It may have come before the positions, after them, or not at all. What was begun when the backup had ended
+                # is not in it.
+                self.perhaps.append(line | {"life": life})
 
     def last(self, actor: str, about: str, names: set[str]) -> str | None:
         """The last of these that an actor did about a post or account; none if one of them was open meanwhile."""
-        mine = lambda line: line["account"] == actor and about in (line["args"].get("post"), line["args"].get("whom"))
-        if any(mine(line) and line["do"] in names for line in self.perhaps):
+        last = next((line for line, _ in reversed(self.done) if self._is(line, actor, about, names)), None)
+        # What was open in an earlier life was done before it ended, or never.
+        if last is None or any(self._is(line, actor, about, names) and line["life"] >= last["life"] for line in self.perhaps):
             return None
-        return next((line["do"] for line, _ in reversed(self.done) if mine(line) and line["do"] in names), None)
+        return last["do"]
+
+    def did(self, actor: str, about: str, deed: str) -> bool:
+        """Whether an actor did this once, whatever came after it."""
+        return any(self._is(line, actor, about, {deed}) for line, _ in self.done)
+
+    @staticmethod
+    def _is(line: dict, actor: str, about: str, names: set[str]) -> bool:
+        return line["do"] in names and line["account"] == actor and about in (line["args"].get("post"), line["args"].get("whom"))
 
     def deleted(self, post: str) -> str:
         """Whether a post was deleted before: `yes`, `no`, `perhaps`."""
@@ -99,7 +121,7 @@ def check(stage: Stage, expected: Expected) -> dict[str, int]:
     """Asks the restored server for everything; how many of each kind were found."""
     sessions = {one.account: one for one in stage.people}
     posts = {result["item"]["id"]: (line, result) for line, result in expected.done if line["do"] == "publish"}
-    found = {"posts": 0, "tombstones": 0, "marks": 0, "follows": 0, "sign-ups": 0, "repeats": 0}
+    found = dict.fromkeys(KINDS, 0)
     for post, (line, result) in posts.items():
         session, deleted = sessions[line["account"]], expected.deleted(post)
         how, shown, _ = session.do("show", post=post)
@@ -121,24 +143,42 @@ def check(stage: Stage, expected: Expected) -> dict[str, int]:
             fresh.reach(stage.port, stage.hosts[line["server"]])
             assert fresh.do("whoami", _signup=line["key"])[0] == "ok", f"the sign-up {line['key']} is lost"
             found["sign-ups"] += 1
-    for line, _ in expected.done:
-        do, actor, args = line["do"], line["account"], line["args"]
-        if do not in OPPOSITE or do == "block":
+    for deed, actor, about in (pair for pair in deeds(expected) if pair[0] in RELATIONS):
+        last = expected.last(actor, about, {deed, OPPOSITE[deed]})
+        if last is None or last == "follow" and expected.ended(actor, about):
             continue
-        about = args.get("post") or args.get("whom")
-        if expected.last(actor, about, {do, OPPOSITE[do]}) != do:
+        how, told, _ = sessions[actor].do("relationships", **{"id[]": [about]})
+        assert how == "ok", f"{actor} is not told what he is to {about}: {told}"
+        stands = told["relations"][0][RELATIONS[deed]]
+        assert stands == (last == deed), f"{actor} did {last} to {about} last, and is told {stands}"
+        found["blocks" if deed == "block" else "follows"] += deed == "block" or stands
+        found["undone"] += not stands and expected.did(actor, about, deed)
+    for deed, actor, about in (pair for pair in deeds(expected) if pair[0] in MARKS):
+        last = expected.last(actor, about, {deed, OPPOSITE[deed]})
+        if last is None or expected.deleted(about) != "no":
             continue
-        if do == "follow" and not expected.ended(actor, about):
-            how, told, _ = sessions[actor].do("relationships", **{"id[]": [about]})
-            assert how == "ok" and told["relations"][0]["follows"], f"{actor} does not follow {about} any more"
-            found["follows"] += 1
-        elif do in ("like", "boost") and expected.deleted(about) == "no":
-            how, shown, _ = sessions[actor].do("show", post=about)
-            # Whoever was blocked since does not see it, and no mark.
-            if how == "ok" and not shown.get("absent"):
-                mark = {"like": "liked", "boost": "boosted"}[do]
-                assert shown["item"][mark], f"the {do} of {about} by {actor} is lost"
-                found["marks"] += 1
+        how, shown, _ = sessions[actor].do("show", post=about)
+        assert how == "ok", f"{actor} is not shown {about}: {shown}"
+        # Whoever was blocked since does not see it, and no mark.
+        if not shown.get("absent"):
+            stands = shown["item"][MARKS[deed]]
+            assert stands == (last == deed), f"{actor} did {last} to {about} last, and is told {stands}"
+            found["marks"] += stands
+            found["undone"] += not stands and expected.did(actor, about, deed)
+    return found
+
+
+def deeds(expected: Expected) -> list[tuple[str, str, str]]:
+    """(what can be undone, who did or undid it, to whom or what), each once."""
+    done = (line for line, _ in expected.done if line["do"] in OPPOSITE or line["do"] in UNDOES)
+    return list(dict.fromkeys(
+        (UNDOES.get(line["do"], line["do"]), line["account"], line["args"].get("post") or line["args"]["whom"]) for line in done
+    ))
+
+
+def enough(found: dict[str, int]) -> dict[str, int]:
+    """What was found, if that is enough to show anything."""
+    assert min(found.values()) > 0, f"too little was asked for: {found}"
     return found
 
 
@@ -258,7 +298,7 @@ def main() -> None:
             raise
         finally:
             recorder.close()
-    assert min(found[kind] for kind in ("posts", "marks", "follows", "repeats")) > 0, f"too little was asked for: {found}"
+    enough(found)
     print(f"backup: {said['events']} events and {said['rows']} rows of state taken under load; {len(expected.done)} writes "
           f"acknowledged before it, of them found {found}; {len(stage.views)} views equal in {rows} rows, after 100 writes more "
           f"in {again}; {kinds} kinds of damage refused; seed {arguments.seed}")

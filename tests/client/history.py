@@ -12,8 +12,11 @@ A history is JSON lines; every line has `is`, `mono` (seconds, monotonic) and `w
     fail     op, status, result                    it definitely did not happen
     unknown  op, status, result                    it may have happened
     fault    kind, seed                            something was broken on purpose
+    backup   phase                                 a backup `begins` or has `ended`, or was `restored`: what comes then knows
+                                                   only what was in it
     owner    shard, old, stood, group, past, asked, right, again
                                                    an owner was stopped and asked: `probes.py`
+    forged   met, behind, aside, away, distrusted  what stands in no log was said on the bus: `forged.py`
     recovered number, took                         after that fault every shard took writes again
     settled  repeats                               what had lost its answer was repeated
     ready    took                                  the server answers again

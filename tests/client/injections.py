@@ -4,57 +4,15 @@ An injection is a function of `Storm` and of a generator of random numbers; it r
 about what it did. It judges nothing. Whatever cannot be planted raises `Lost`, and does not count.
 """
 
-import json
-import os
-import signal
-import socket
 import threading
 
+from forged import Forger
+from nats_client import Nats
 from probes import Failpoint, Lost, Stop, Withheld, until
 from replicas import SERVICES
 
 # Seconds that an owner stands still: longer than its ownership lasts.
 STANDS = 8.0
-
-
-class Nats:
-    """A client of the bus that says what it is told to say, in NATS's own words."""
-
-    def __init__(self, address: str):
-        host, _, port = address.rpartition(":")
-        self.socket = socket.create_connection((host, int(port)), timeout=10)
-        self.lines = self.socket.makefile("rb")
-        self.lines.readline()
-        self._say(b'CONNECT {"verbose":false,"pedantic":false,"name":"storm","lang":"none","version":"0"}\r\nSUB storm.answers 1\r\n')
-
-    def _say(self, words: bytes) -> None:
-        self.socket.sendall(words)
-
-    def publish(self, subject: str, body: bytes, answers: str = "") -> None:
-        self._say(f"PUB {subject} {answers + ' ' if answers else ''}{len(body)}\r\n".encode() + body + b"\r\n")
-
-    def ask(self, what: str, body: dict | None = None) -> dict:
-        """A request to JetStream."""
-        self.publish(f"$JS.API.{what}", json.dumps(body).encode() if body else b"", "storm.answers")
-        while True:
-            words = self.lines.readline().split()
-            if words[:1] == [b"PING"]:
-                self._say(b"PONG\r\n")
-            elif words[:1] == [b"MSG"]:
-                told = json.loads(self.lines.read(int(words[-1]) + 2))
-                if "error" in told:
-                    raise Lost(f"NATS, asked to {what}: {told['error']}")
-                return told
-            elif not words:
-                raise Lost("NATS has closed the connection")
-
-    def streams(self) -> list[str]:
-        return sorted(self.ask("STREAM.NAMES").get("streams") or [])
-
-    def close(self) -> None:
-        self._say(b"PING\r\n")
-        self.lines.close()
-        self.socket.close()
 
 
 def stands(seconds: float) -> None:
@@ -232,16 +190,14 @@ def consumers_deleted(nats, chance) -> str:
     return f"{count} consumers"
 
 
-@with_bus
-def poisoned(nats, chance) -> str:
-    """Messages that are no groups, or groups of nothing, or of a log far ahead."""
-    for shard in range(16):
-        for service in ("identity", "posting"):
-            nats.publish(f"p92.v1.{service}.{shard}", chance.randbytes(200))
-            # A field 15 that nobody knows, as a newer version would send.
-            nats.publish(f"p92.v1.{service}.{shard}", b"\x7a\x03new")
-            nats.publish(f"p92.v1.{service}.{shard}", b"")
-    return "96 messages"
+def poisoned(storm, chance) -> str:
+    """Noise, and groups that stand in no log in the place of the next ones."""
+    storm.forged, forger = True, Forger(storm, chance)
+    told = forger.run()
+    storm.recorder.write("forged", **told)
+    if lacking := forger.lacking():
+        raise Lost(f"too few groups came before the next of their log: {', '.join(lacking)}")
+    return f"{sum(told['met'].values())} groups that stand in no log came in the place of the next"
 
 
 def store_killed(storm, chance) -> str:

@@ -9,6 +9,7 @@ import http.client
 import json
 import pathlib
 import re
+import select
 import threading
 import time
 import urllib.parse
@@ -117,6 +118,13 @@ class Session:
         """Where the server is from now on."""
         self.port, self.host, self.connection = port, host, None
 
+    def _let_go(self) -> None:
+        """Lets a kept connection go that the server has closed: nothing was asked, so what there is to read is its end. A
+        server waits ten seconds for the next request."""
+        if self.connection and self.connection.sock and select.select([self.connection.sock], [], [], 0)[0]:
+            self.connection.close()
+            self.connection = None
+
     def _send(self, method: str, path: str, form: dict, key: str):
         if self.connection is None:
             self.connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
@@ -145,6 +153,7 @@ class Session:
             key=key or None, repeats=repeats or None, args=args,
         )
         method, path = ENDS[do]
+        self._let_go()
         try:
             if self.connection is None:
                 try:

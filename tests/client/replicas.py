@@ -23,13 +23,19 @@ from local.cluster import ASKS, Cluster, Progress  # noqa: E402
 SERVICES = [role for role in ASKS if role != "gateway"]
 
 
+def ended(*_) -> None:
+    """What a signal to end does. A second one, as whole groups of processes get it, must not cut short what it begins."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit("ended by a signal")
+
+
 class Replicas(Installation):
     """A cluster with two gateways behind one address."""
 
     def __init__(self, data: pathlib.Path, more: str = "", replicas: int | None = None, store_nodes: int | None = None,
                  commitlog: str | None = None, between=None, first=None, port: int = 0):
         # Its processes outlive this one: whoever ends it by a signal ends them too, as after any other failure.
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by a signal"))
+        signal.signal(signal.SIGTERM, ended)
         self.web, self.calls = Door(each_request=True, port=port), Door()
         settings = data.parent / "p92.toml"
         settings.write_text(SETTINGS + more)

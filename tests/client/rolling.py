@@ -5,9 +5,9 @@
 Clients keep their connections and ask so many times a second, whatever the answers take: a third of the requests write.
 Whom a new connection goes to is chosen as a load balancer does, among the gateways whose readiness was met when it looked
 last; a connection that the server has closed between two requests is opened again, as every client does. Anything else
-that is no success is a failed request. Meanwhile home is watched over gRPC, which goes on with its cursor, and over
-server-sent events, whose reader reads home after a break, at each gateway: whatever the followed author was acknowledged
-comes once, and no break lasts longer than 5 s.
+that is no success is a failed request. Meanwhile home is watched over gRPC, which goes on with its cursor, over server-sent
+events and over a WebSocket, whose readers read home after a break, at each gateway: whatever the followed author was
+acknowledged comes once and within 5 s, and no break lasts longer than that.
 """
 
 import argparse
@@ -27,9 +27,10 @@ import urllib.request
 import grpc
 from contract import compiled
 from replicas import Replicas
+from web_socket import WebSocket
 
-# How often a load balancer looks, and how long a watch may be broken.
-LOOKS_EVERY, RESUMES_WITHIN = 1.0, 5.0
+# How often a load balancer looks, how long a watch may be broken, and when what was acknowledged must have come.
+LOOKS_EVERY, RESUMES_WITHIN, COMES_WITHIN = 1.0, 5.0, 5.0
 READS = ("/api/v1/timelines/home?limit=20", "/api/v1/notifications?limit=20", "/api/v1/accounts/verify_credentials")
 FOLLOWERS = 6
 
@@ -67,7 +68,9 @@ class Client(threading.Thread):
         super().__init__(daemon=True)
         self.number, self.balancer, self.host, self.token, self.every = number, balancer, host, token, every
         self.chance, self.connection = random.Random(seed), None
-        self.took, self.failed, self.published, self.opened = [], [], [], 0
+        self.took, self.failed, self.opened = [], [], 0
+        # When each post was acknowledged.
+        self.published: dict[str, float] = {}
 
     def run(self) -> None:
         # Spread over the period, so that the load is even.
@@ -96,7 +99,7 @@ class Client(threading.Thread):
             if answer.status != 200:
                 self.failed.append((since, path, where, answer.status, raw[:200].decode(errors="replace")))
             elif write:
-                self.published.append(json.loads(raw)["id"])
+                self.published[json.loads(raw)["id"]] = time.monotonic()
         except (OSError, http.client.HTTPException) as error:
             self.connection = None
             self.failed.append((since, path, where, type(error).__name__, str(error)))
@@ -125,6 +128,8 @@ class Watch(threading.Thread):
         super().__init__(daemon=True)
         self.balancer, self.address, self.host, self.token = balancer, first, host, token
         self.seen: collections.Counter = collections.Counter()
+        # When each post came first, by whichever way.
+        self.came: dict[str, float] = {}
         self.breaks, self.opened, self.ended, self.call = [], threading.Event(), False, None
 
     def run(self) -> None:
@@ -146,6 +151,14 @@ class Watch(threading.Thread):
             self.breaks.append(time.monotonic() - since)
             self.broke = None
         self.opened.set()
+
+    def see(self, post: str) -> None:
+        self.seen[post] += 1
+        self.came.setdefault(post, time.monotonic())
+
+    def has(self, wanted: dict[str, float]) -> bool:
+        # What is wanted is looked through, since posts come meanwhile.
+        return all(post in self.came for post in wanted)
 
 
 class Called(Watch):
@@ -169,52 +182,82 @@ class Called(Watch):
                 self.came_back()
                 self.cursor = told.cursor
                 if told.WhichOneof("change") == "post":
-                    self.seen[str(told.post.id)] += 1
+                    self.see(str(told.post.id))
 
     def end(self) -> None:
         self.ended = True
         self.call.cancel()
 
 
-class Streamed(Watch):
-    """Over server-sent events, which have no cursor: what came in a break is read from home, as every client does."""
+class Reading(Watch):
+    """One without a cursor: what came in a break is read from home, as every client does."""
 
-    how, listener = "events", "http"
+    listener = "http"
+
+    def headers(self) -> dict[str, str]:
+        return {"Host": self.host, "Authorization": f"Bearer {self.token}"}
+
+    def resumed(self, broke) -> None:
+        """The stream is open again. It does not say from when on it watches, so home is read once more a little later."""
+        self.came_back()
+        if broke:
+            self.catch_up()
+            later = threading.Timer(1.0, self.catch_up)
+            later.daemon = True
+            later.start()
+
+    def catch_up(self) -> None:
+        host, _, port = self.balancer.next("http").rpartition(":")
+        # Posts do not come in the order of their ids, so it looks back further than the last one.
+        url = f"http://{host}:{port}/api/v1/timelines/home?limit=40"
+        with urllib.request.urlopen(urllib.request.Request(url, headers=self.headers()), timeout=10) as answer:
+            for one in json.loads(answer.read()):
+                self.came.setdefault(one["id"], time.monotonic())
+
+
+class Streamed(Reading):
+    """Over server-sent events."""
+
+    how = "events"
 
     def watch(self, broke) -> None:
         host, _, port = self.address.rpartition(":")
         self.call = http.client.HTTPConnection(host, int(port), timeout=60)
-        headers = {"Host": self.host, "Authorization": f"Bearer {self.token}"}
-        self.call.request("GET", "/api/v1/streaming/user", headers=headers)
+        self.call.request("GET", "/api/v1/streaming/user", headers=self.headers())
         answer = self.call.getresponse()
         if answer.status != 200:
             raise OSError(f"answered with {answer.status}")
-        self.came_back()
-        if broke:
-            self.catch_up(headers)
+        self.resumed(broke)
         name = b""
         while line := answer.readline():
             if line.startswith(b"event:"):
                 name = line[6:].strip()
             elif line.startswith(b"data:") and name == b"update":
-                self.seen[json.loads(line[5:])["id"]] += 1
-
-    def catch_up(self, headers: dict) -> None:
-        host, _, port = self.balancer.next("http").rpartition(":")
-        # Posts do not come in the order of their ids, so it looks back further than the last one.
-        url = f"http://{host}:{port}/api/v1/timelines/home?limit=40"
-        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=10) as answer:
-            for one in json.loads(answer.read()):
-                self.missed.add(one["id"])
-
-    def __init__(self, *words):
-        super().__init__(*words)
-        self.missed = set()
+                self.see(json.loads(line[5:])["id"])
 
     def end(self) -> None:
         self.ended = True
         if self.call and self.call.sock:
             self.call.sock.shutdown(2)
+
+
+class Socketed(Reading):
+    """Over a WebSocket."""
+
+    how = "WebSocket"
+
+    def watch(self, broke) -> None:
+        self.call = WebSocket(self.address, "/api/v1/streaming?stream=user", self.headers())
+        self.resumed(broke)
+        for text in self.call.texts():
+            told = json.loads(text)
+            if told["event"] == "update":
+                self.see(json.loads(told["payload"])["id"])
+
+    def end(self) -> None:
+        self.ended = True
+        if self.call:
+            self.call.close()
 
 
 def main() -> None:
@@ -250,7 +293,7 @@ def rolled(node: Replicas, folder: pathlib.Path, given: argparse.Namespace) -> s
     watches = []
     for name in node.cluster.all_of("gateway"):
         watches.append(Called(messages, balancer, node.cluster.address(name, "grpc"), host, watcher))
-        watches.append(Streamed(balancer, node.cluster.address(name, "http"), host, watcher))
+        watches += [kind(balancer, node.cluster.address(name, "http"), host, watcher) for kind in (Streamed, Socketed)]
     balancer.start()
     for one in watches:
         one.start()
@@ -294,25 +337,30 @@ def roll(node: Replicas, clients: list[Client], given: argparse.Namespace, began
     return len(names)
 
 
+def kept_up(watch: Watch, wanted: dict[str, float]) -> bool:
+    """Whether everything wanted came over a watch, once and soon; prints what did. A post may come before its author is
+    answered, and then is not late."""
+    lacking = [post for post in wanted if post not in watch.came]
+    doubled = [post for post, count in list(watch.seen.items()) if count > 1]
+    late = max((watch.came[post] - at for post, at in wanted.items() if post in watch.came), default=0.0)
+    broken = max(watch.breaks, default=0.0)
+    print(f"watch over {watch.how}: {len(watch.seen)} posts, of {len(wanted)} wanted {len(lacking)} lacking, {len(doubled)} "
+          f"doubled, the latest {max(0.0, late):.2f} s after its acknowledgement; {len(watch.breaks)} breaks, the longest {broken:.2f} s")
+    return not lacking and not doubled and late <= COMES_WITHIN and broken <= RESUMES_WITHIN
+
+
 def judged(watches: list[Watch], clients: list[Client], author: str, restarts: int, lasted: float, rate: float) -> str:
-    wanted = {post for one in clients if one.token == author for post in one.published}
+    wanted = {post: at for one in clients if one.token == author for post, at in one.published.items()}
     ends = time.monotonic() + 10
     for one in watches:
-        while wanted - set(one.seen) - getattr(one, "missed", set()) and time.monotonic() < ends:
+        while not one.has(wanted) and time.monotonic() < ends:
             threading.Event().wait(0.1)
         one.end()
     failed = sorted(what for one in clients for what in one.failed)
     took = sorted(seconds for one in clients for seconds in one.took)
     for what in failed[:20]:
         print(f"    failed: {what}")
-    problems = []
-    for one in watches:
-        lacking = wanted - set(one.seen) - getattr(one, "missed", set())
-        doubled = [post for post, count in one.seen.items() if count > 1]
-        print(f"watch over {one.how}: {len(one.seen)} posts, of {len(wanted)} wanted {len(lacking)} lacking, {len(doubled)} "
-              f"doubled; {len(one.breaks)} breaks, the longest {max(one.breaks, default=0):.2f} s")
-        if lacking or doubled or max(one.breaks, default=0) > RESUMES_WITHIN:
-            problems.append(f"a watch over {one.how}")
+    problems = [f"a watch over {one.how}" for one in watches if not kept_up(one, wanted)]
     said = (f"rolling: {restarts} restarts in {lasted:.0f} s; {len(took)} requests, {len(took) / lasted:.0f}/s, {len(failed)} failed; "
             f"median {statistics.median(took) * 1000:.0f} ms, p99 {took[len(took) * 99 // 100] * 1000:.0f} ms, slowest "
             f"{took[-1]:.1f} s; {sum(one.opened for one in clients)} connections of {len(clients)} clients")

@@ -20,8 +20,14 @@ SERVERS = {"localhost": 6, "second.localhost": 4}
 PASSWORD = "a long password"
 # How many read at the end at the same time.
 READERS = 8
+# Views of a cluster that are rebuilt at a time: most of it is waiting until every member has noted something.
+REBUILT_AT_ONCE = 8
 # Seconds in which a server that asks to be tried again must have settled a repeated command.
 SETTLES_WITHIN = 30.0
+# What undoes what, and how often such a deed is about something that stands: by chance alone hardly one would be. Blocks
+# are few, and some must be left at the end.
+UNDOES = {"unlike": "like", "unboost": "boost", "unfollow": "follow", "unblock": "block"}
+UNDONE = {"unlike": 0.5, "unboost": 0.5, "unfollow": 0.5, "unblock": 0.2}
 # What somebody does next, and how often of a hundred.
 DEEDS = {
     "publish": 24, "reply": 10, "too_long": 2, "like": 12, "unlike": 3, "boost": 7, "unboost": 2, "edit": 6, "delete": 3,
@@ -83,9 +89,11 @@ class Person(threading.Thread):
 
     def about(self, deed: str) -> bool:
         """Deeds that say no more than about whom or what."""
+        did = self.memory.did[UNDOES.get(deed)]
+        stands = self.chance.choice(did) if did and self.chance.random() < UNDONE[deed] else None
         if deed in ("follow", "unfollow", "block", "unblock"):
-            return self.write(deed, whom=self.other())
-        post = self.post(own=deed == "delete")
+            return self.write(deed, whom=stands or self.other())
+        post = stands or self.post(own=deed == "delete")
         if post is None:
             return self.do_publish()
         return self.write(deed, post=post) if deed in WRITES else self.read(deed, post=post)
@@ -130,10 +138,12 @@ class Person(threading.Thread):
 
 
 class Memory:
-    """What one person remembers from one life of the server to the next: own posts with the names in them, used keys."""
+    """What one person remembers from one life of the server to the next: own posts with the names in them, used keys,
+    and what he did and has not undone."""
 
     def __init__(self, hosts: list[str]):
         self.hosts, self.posts, self.count = hosts, {}, 0
+        self.did: dict[str | None, list[str]] = collections.defaultdict(list)
 
     def key(self, name: str) -> str:
         self.count += 1
@@ -146,6 +156,11 @@ class Memory:
             world.recent.append((item["id"], item["by"], item["vis"]))
         elif do == "delete":
             self.posts.pop(args["post"], None)
+        elif do in UNDOES.values():
+            self.did[do].append(args.get("post") or args["whom"])
+        elif do in UNDOES:
+            about = args.get("post") or args["whom"]
+            self.did[UNDOES[do]] = [one for one in self.did[UNDOES[do]] if one != about]
         if "post" in args:
             world.touched.add(args["post"])
         if args.get("in_reply_to_id"):

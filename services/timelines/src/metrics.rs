@@ -1,16 +1,13 @@
 //! What operators see of timelines. No names of accounts.
 
 use crate::domain::memory::Sizes;
-use opentelemetry::metrics::{Counter, Gauge};
+use opentelemetry::metrics::{AsyncInstrument, Counter};
 use opentelemetry::{KeyValue, global};
 
 /// The instruments.
 #[derive(Clone, Debug)]
 pub struct Metrics {
     pages: Counter<u64>,
-    rings: Gauge<u64>,
-    ring_bytes: Gauge<u64>,
-    recent: Gauge<u64>,
     watches: Counter<u64>,
 }
 
@@ -23,15 +20,6 @@ impl Metrics {
             pages: meter
                 .u64_counter("p92_timelines_home_pages")
                 .with_description("Pages of home, by how they were computed")
-                .build(),
-            rings: meter.u64_gauge("p92_timelines_rings").with_description("Homes kept in memory").build(),
-            ring_bytes: meter
-                .u64_gauge("p92_timelines_ring_bytes")
-                .with_description("Memory of those homes")
-                .build(),
-            recent: meter
-                .u64_gauge("p92_timelines_recent_posts")
-                .with_description("Posts and boosts of which memory knows what the rules need")
                 .build(),
             watches: meter
                 .u64_counter("p92_timelines_watches")
@@ -49,16 +37,37 @@ impl Metrics {
             .build();
     }
 
+    /// How large the memory is is read whenever somebody looks: it shrinks too, when slots go.
+    pub fn sizes(read: impl Fn() -> Option<Sizes> + Clone + Send + Sync + 'static) {
+        let meter = global::meter("p92");
+        let tell = |size: fn(&Sizes) -> usize| {
+            let read = read.clone();
+            move |observer: &dyn AsyncInstrument<u64>| {
+                if let Some(sizes) = read() {
+                    observer.observe(size(&sizes) as u64, &[]);
+                }
+            }
+        };
+        let _rings = meter
+            .u64_observable_gauge("p92_timelines_rings")
+            .with_description("Homes kept in memory")
+            .with_callback(tell(|sizes| sizes.rings))
+            .build();
+        let _bytes = meter
+            .u64_observable_gauge("p92_timelines_ring_bytes")
+            .with_description("Memory of those homes")
+            .with_callback(tell(|sizes| sizes.ring_bytes))
+            .build();
+        let _recent = meter
+            .u64_observable_gauge("p92_timelines_recent_posts")
+            .with_description("Posts and boosts of which memory knows what the rules need")
+            .with_callback(tell(|sizes| sizes.recent))
+            .build();
+    }
+
     /// A page of home was given.
     pub fn page(&self, source: &'static str) {
         self.pages.add(1, &[KeyValue::new("source", source)]);
-    }
-
-    /// The memory is that large.
-    pub fn sizes(&self, sizes: &Sizes) {
-        self.rings.record(sizes.rings as u64, &[]);
-        self.ring_bytes.record(sizes.ring_bytes as u64, &[]);
-        self.recent.record(sizes.recent as u64, &[]);
     }
 
     /// A stream was opened.

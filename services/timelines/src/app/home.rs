@@ -183,7 +183,6 @@ impl App {
             }
         }
         self.holder.changed.notify_waiters();
-        self.metrics.sizes(&memory.sizes());
         Ok(())
     }
 

@@ -57,6 +57,8 @@ impl App {
         let holder = Holder::start(platform, Arc::clone(&merges), config).await?;
         let metrics = Metrics::new();
         let counted = Arc::downgrade(&holder);
+        let sized = counted.clone();
+        Metrics::sizes(move || sized.upgrade().map(|holder| holder.memory.sizes()));
         Metrics::deliveries(move || counted.upgrade().map_or(0, |holder| holder.memory.delivered()));
         Ok(Arc::new(Self { runtime, holder, merges, clients, noted: Noted::default(), metrics }))
     }
