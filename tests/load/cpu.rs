@@ -11,15 +11,25 @@ pub fn used(processes: &[u32]) -> anyhow::Result<Duration> {
 /// CPU time of one process to the nanosecond, as the scheduler counts it for each thread; that of threads which have ended
 /// is not in it, so it is for processes whose threads stay. Where the kernel does not tell, it is [`used`].
 pub fn exactly(id: u32) -> anyhow::Result<Duration> {
+    let used = of_threads(id, "")?;
+    if used.is_zero() { of(id) } else { Ok(used) }
+}
+
+/// The same of those threads of a process whose names contain a word. Where the kernel does not tell, it is nothing.
+pub fn of_threads(id: u32, word: &str) -> anyhow::Result<Duration> {
     let threads =
         std::fs::read_dir(format!("/proc/{id}/task")).with_context(|| format!("process {id} is gone"))?;
     let mut nanoseconds = 0;
     for thread in threads {
+        let path = thread?.path();
         // A thread may end between the look at the list and this one.
-        let Ok(told) = std::fs::read_to_string(thread?.path().join("schedstat")) else { continue };
-        nanoseconds += told.split_whitespace().next().and_then(|first| first.parse().ok()).unwrap_or(0);
+        let Ok(name) = std::fs::read_to_string(path.join("comm")) else { continue };
+        let Ok(told) = std::fs::read_to_string(path.join("schedstat")) else { continue };
+        if name.contains(word) {
+            nanoseconds += told.split_whitespace().next().and_then(|first| first.parse().ok()).unwrap_or(0);
+        }
     }
-    if nanoseconds == 0 { of(id) } else { Ok(Duration::from_nanos(nanoseconds)) }
+    Ok(Duration::from_nanos(nanoseconds))
 }
 
 fn of(id: u32) -> anyhow::Result<Duration> {

@@ -2,8 +2,9 @@
 
 use anyhow::Context as _;
 use bytes::Bytes;
-use http::{Request, StatusCode, header};
+use http::{Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use std::time::Duration;
@@ -58,6 +59,14 @@ impl Client {
         self.again("POST", path, Bytes::from(form), Some(key)).await
     }
 
+    /// Opens a stream of server-sent events over this connection, which is its own from then on.
+    pub async fn events(mut self, path: &str) -> anyhow::Result<Events> {
+        let answer = self.send("GET", path, Bytes::new(), None).await?;
+        let status = answer.status();
+        anyhow::ensure!(status == StatusCode::OK, "GET {path}: {status}");
+        Ok(Events { body: answer.into_body(), pending: String::new(), _connection: self.send })
+    }
+
     async fn again(
         &mut self,
         method: &str,
@@ -84,6 +93,18 @@ impl Client {
         body: Bytes,
         key: Option<&str>,
     ) -> anyhow::Result<(StatusCode, Bytes)> {
+        let answer = self.send(method, path, body, key).await?;
+        let status = answer.status();
+        Ok((status, answer.into_body().collect().await?.to_bytes()))
+    }
+
+    async fn send(
+        &mut self,
+        method: &str,
+        path: &str,
+        body: Bytes,
+        key: Option<&str>,
+    ) -> anyhow::Result<Response<Incoming>> {
         let mut request = Request::builder().method(method).uri(path).header(header::HOST, &self.host);
         if !self.token.is_empty() {
             request = request.header(header::AUTHORIZATION, format!("Bearer {}", self.token));
@@ -95,9 +116,36 @@ impl Client {
             request = request.header("idempotency-key", key);
         }
         self.send.ready().await?;
-        let answer = self.send.send_request(request.body(Full::new(body))?).await?;
-        let status = answer.status();
-        Ok((status, answer.into_body().collect().await?.to_bytes()))
+        Ok(self.send.send_request(request.body(Full::new(body))?).await?)
+    }
+}
+
+/// Server-sent events as they come.
+#[derive(Debug)]
+pub struct Events {
+    body: Incoming,
+    /// What came of a line that has not ended yet.
+    pending: String,
+    /// Dropped, it would end the connection.
+    _connection: SendRequest<Full<Bytes>>,
+}
+
+impl Events {
+    /// The data of the next event, whatever its name; `None` when the stream has ended. Each of ours is one line.
+    pub async fn next(&mut self) -> anyhow::Result<Option<String>> {
+        loop {
+            while let Some((line, rest)) = self.pending.split_once('\n') {
+                let data = line.strip_prefix("data:").map(|data| data.trim().to_owned());
+                self.pending = rest.to_owned();
+                if data.is_some() {
+                    return Ok(data);
+                }
+            }
+            let Some(frame) = self.body.frame().await.transpose()? else { return Ok(None) };
+            if let Ok(data) = frame.into_data() {
+                self.pending.push_str(&String::from_utf8_lossy(&data));
+            }
+        }
     }
 }
 

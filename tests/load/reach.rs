@@ -1,13 +1,17 @@
 //! From the moment a post is sent until a follower's home has it, while others write at half of what they could.
 
 use crate::Effort;
-use crate::http1::Client;
+use crate::http1::{Client, Events};
 use crate::node::{Node, People};
 use crate::writers::{Turns, quantile};
+use anyhow::Context as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
+
+/// What takes longer does not come.
+const ARRIVES_WITHIN: Duration = Duration::from_secs(10);
 
 /// How long posts took.
 #[derive(Clone, Debug)]
@@ -86,6 +90,70 @@ pub struct Arrival {
     pub home: Duration,
 }
 
+/// One post after the other until then, each awaited on the reader's stream, which tells what has come into the home. That
+/// the home has it is looked at too, and not timed.
+pub async fn told(
+    author: &mut Client,
+    reader: &mut Client,
+    mut stream: Events,
+    until: Instant,
+) -> anyhow::Result<Vec<Arrival>> {
+    let (tell, mut heard) = tokio::sync::mpsc::unbounded_channel();
+    let listens = tokio::spawn(async move {
+        while let Some(data) = stream.next().await? {
+            let told = Instant::now();
+            let post = serde_json::from_str::<serde_json::Value>(&data).unwrap_or_default();
+            let id = post.get("id").and_then(serde_json::Value::as_str).map(str::to_owned);
+            if let Some(id) = id
+                && tell.send((id, told)).is_err()
+            {
+                break;
+            }
+        }
+        anyhow::Ok(())
+    });
+    let mut arrived = Vec::new();
+    while Instant::now() < until {
+        let began = Instant::now();
+        let (id, acknowledged) = awaited(author, began).await?;
+        let home = loop {
+            let next = tokio::time::timeout(ARRIVES_WITHIN, heard.recv()).await;
+            let next = next.with_context(|| format!("post {id} was not told of within 10 s"))?;
+            let (post, told) = next.context("the stream of the reader ended")?;
+            if post == id {
+                break told.saturating_duration_since(began);
+            }
+        };
+        let page = reader.get(&just_that(&id)?).await?;
+        anyhow::ensure!(has(&page, &id), "post {id} was told of, and is not in the home");
+        arrived.push(Arrival { acknowledged, home });
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    listens.abort();
+    Ok(arrived)
+}
+
+/// Sends the post that is awaited; its id, and how long its acknowledgement took.
+async fn awaited(author: &mut Client, began: Instant) -> anyhow::Result<(String, Duration)> {
+    let made = author.post("/api/v1/statuses", "status=the+one+that+is+awaited".to_owned()).await?;
+    let acknowledged = began.elapsed();
+    let made: serde_json::Value = serde_json::from_slice(&made)?;
+    let id = made.get("id").and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
+    Ok((id, acknowledged))
+}
+
+/// The page of a home that has a post if the home has it: its place is known, so one entry is asked for, whatever others
+/// write meanwhile.
+fn just_that(id: &str) -> anyhow::Result<String> {
+    let below = id.parse::<u64>()?.saturating_add(1);
+    Ok(format!("/api/v1/timelines/home?limit=1&max_id={below}"))
+}
+
+fn has(page: &[u8], id: &str) -> bool {
+    let wanted = format!("\"id\":\"{id}\"");
+    page.windows(wanted.len()).any(|part| part == wanted.as_bytes())
+}
+
 /// One post after the other until then, each awaited in the reader's home.
 pub async fn arrivals(
     author: &mut Client,
@@ -95,23 +163,10 @@ pub async fn arrivals(
     let mut arrived = Vec::new();
     while Instant::now() < until {
         let began = Instant::now();
-        let made = author.post("/api/v1/statuses", "status=the+one+that+is+awaited".to_owned()).await?;
-        let acknowledged = began.elapsed();
-        let made: serde_json::Value = serde_json::from_slice(&made)?;
-        let id = made.get("id").and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
-        // Its place is known, so one entry is asked for: the page that has it, whatever others write meanwhile.
-        let below = id.parse::<u64>()?.saturating_add(1);
-        let path = format!("/api/v1/timelines/home?limit=1&max_id={below}");
-        let wanted = format!("\"id\":\"{id}\"");
-        loop {
-            let page = reader.get(&path).await?;
-            if memchr(&page, wanted.as_bytes()) {
-                break;
-            }
-            anyhow::ensure!(
-                began.elapsed() < Duration::from_secs(10),
-                "post {id} did not reach a home within 10 s"
-            );
+        let (id, acknowledged) = awaited(author, began).await?;
+        let path = just_that(&id)?;
+        while !has(&reader.get(&path).await?, &id) {
+            anyhow::ensure!(began.elapsed() < ARRIVES_WITHIN, "post {id} did not reach a home within 10 s");
         }
         arrived.push(Arrival { acknowledged, home: began.elapsed() });
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -134,8 +189,4 @@ pub async fn run(node: &Node, people: &People, beside: f64, effort: Effort) -> a
     let mut took: Vec<Duration> = arrived.iter().map(|arrival| arrival.home).collect();
     took.sort();
     Ok(Reach { p50: quantile(&took, 0.5), p99: quantile(&took, 0.99), posts: took.len() })
-}
-
-fn memchr(page: &[u8], wanted: &[u8]) -> bool {
-    page.windows(wanted.len()).any(|part| part == wanted)
 }

@@ -66,7 +66,7 @@ view!(
     "kind, post, year | falling id → actor: lists of accounts"
 );
 view!(
-    /// Posts by ActivityPub id and by page.
+    /// Posts from elsewhere by ActivityPub id and by page; those made here are named by theirs.
     URIS, "posting_uris", "p92.posting.v1.UriRow",
     "SHA-256 of an ActivityPub id, or HMAC of a URL | → post: search by address, and one post per object"
 );

@@ -4,6 +4,7 @@
 //! and where each is. It refuses to know what is measured.
 
 use super::scrape::Scrape;
+use crate::cpu;
 use crate::http1::Client;
 use anyhow::Context as _;
 use indicatif::ProgressBar;
@@ -30,6 +31,8 @@ const COMPILES_WELL: &str = "-XX:+UseSerialGC";
 
 /// The services that keep logs, and so ask the store.
 pub const SERVICES: [&str; 5] = ["identity", "posting", "timelines", "federation-delivery", "ranking"];
+
+const STORE: &str = "Cassandra";
 
 /// How often it is tried to end a cluster.
 const ENDINGS: usize = 3;
@@ -135,10 +138,32 @@ impl Hands {
     }
 }
 
+/// When the store syncs what it acknowledges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Commitlog {
+    /// Before it answers, those of 5 ms together: what P92 promises
+    Group,
+    /// Before it answers, at once
+    Batch,
+    /// Every ten seconds: a node that is killed forgets what it has acknowledged
+    Periodic,
+}
+
+impl Commitlog {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Group => "group",
+            Self::Batch => "batch",
+            Self::Periodic => "periodic",
+        }
+    }
+}
+
 /// The cluster.
 #[derive(Debug)]
 pub struct Ground {
     hands: Arc<Hands>,
+    commitlog: Commitlog,
     binary: PathBuf,
     settings: PathBuf,
     bar: ProgressBar,
@@ -147,7 +172,13 @@ pub struct Ground {
 
 impl Ground {
     /// Where it will be; nothing is started yet.
-    pub fn new(deploy: &Path, binary: &Path, folder: &Path, bar: ProgressBar) -> anyhow::Result<Self> {
+    pub fn new(
+        deploy: &Path,
+        commitlog: Commitlog,
+        binary: &Path,
+        folder: &Path,
+        bar: ProgressBar,
+    ) -> anyhow::Result<Self> {
         let deploy = deploy.canonicalize().with_context(|| {
             format!("{} is not there\n  what to do: run it at the root of the checkout", deploy.display())
         })?;
@@ -162,7 +193,7 @@ impl Ground {
             ended: AtomicBool::new(false),
         };
         let binary = binary.canonicalize()?;
-        Ok(Self { hands: Arc::new(hands), binary, settings, bar, told: Value::Null })
+        Ok(Self { hands: Arc::new(hands), commitlog, binary, settings, bar, told: Value::Null })
     }
 
     /// How it can be ended by hand.
@@ -178,9 +209,10 @@ impl Ground {
 
     /// Starts what is missing of a cluster with so many replicas of timelines, and two of everything else.
     pub async fn up(&mut self, timelines: usize) -> anyhow::Result<()> {
-        // Synced every ten seconds, as in all figures so far: what a sync costs the store is measured nowhere here.
-        let mut words: Vec<OsString> =
-            ["up", "--json", "--commitlog", "periodic", "--of"].into_iter().map(Into::into).collect();
+        let mut words: Vec<OsString> = ["up", "--json", "--commitlog", self.commitlog.word(), "--of"]
+            .into_iter()
+            .map(Into::into)
+            .collect();
         words.push(format!("timelines={timelines}").into());
         words.extend([OsStr::new("--binary").into(), self.binary.clone().into()]);
         words.extend([OsStr::new("--settings").into(), self.settings.clone().into()]);
@@ -273,9 +305,16 @@ impl Ground {
             roles.push((role, pids));
         }
         let nodes = self.told.get("store").and_then(Value::as_array);
-        roles.push(("Cassandra", nodes.into_iter().flatten().filter_map(|node| id_of(Some(node))).collect()));
+        roles.push((STORE, nodes.into_iter().flatten().filter_map(|node| id_of(Some(node))).collect()));
         roles.push(("NATS", id_of(self.told.get("bus")).into_iter().collect()));
         Ok(roles)
+    }
+
+    /// CPU time that the compilers of the store's nodes have used so far.
+    pub fn compiled(&self) -> anyhow::Result<Duration> {
+        let roles = self.roles()?;
+        let nodes = roles.iter().filter(|(role, _)| *role == STORE).flat_map(|(_, pids)| pids);
+        nodes.map(|id| cpu::of_threads(*id, "CompilerThre")).sum()
     }
 
     /// What a process tells of itself.

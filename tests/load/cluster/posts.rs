@@ -5,7 +5,7 @@ use super::crowd::{Crowd, doors};
 use super::ground::Ground;
 use super::scrape::Load;
 use crate::http1::Client;
-use crate::reach::{Arrival, Beside, arrivals};
+use crate::reach::{Arrival, Beside, told};
 use crate::writers::{MANY, Turns, at_once};
 use crate::{Effort, cpu};
 use anyhow::Context as _;
@@ -81,8 +81,10 @@ pub async fn half(
     let mut reader = Client::connect(last, &crowd.readers(1).first().context("nobody")?.token).await?;
     // The first page fills the home.
     reader.get("/api/v1/timelines/home?limit=1").await?;
+    let stream = Client::connect(last, &crowd.readers(1).first().context("nobody")?.token).await?;
+    let stream = stream.events("/api/v1/streaming/user").await?;
     let others = Beside::start(writers(ground, turns).await?, beside)?;
-    let arrivals = arrivals(&mut author, &mut reader, Instant::now() + effort.each).await?;
+    let arrivals = told(&mut author, &mut reader, stream, Instant::now() + effort.each).await?;
     let acknowledged = others.end().await?;
     anyhow::ensure!(!arrivals.is_empty() && !acknowledged.is_empty(), "nothing was posted at half load");
     Ok(Half { acknowledged, arrivals })

@@ -2,7 +2,7 @@
 
 use super::App;
 use crate::domain::Account;
-use crate::domain::account::{Life, State as AccountState};
+use crate::domain::account::State as AccountState;
 use crate::tables::{self, COUNTS};
 use crate::wire::account::preferences_out;
 use crate::wire::enums::{kind_out, role_out, state_out};
@@ -73,12 +73,13 @@ impl App {
         let born = &account.born;
         let profile = &account.profile;
         // Whatever is opened first brings the key of the rest.
-        let handle = async { self.open((account.life != Life::Erased).then_some(&born.handle)).await };
+        let handle = self.open_of(account, Some(&born.handle));
         let asked = futures::try_join!(self.counts(born.id), self.domain(born.home), handle);
         let (counts, domain, handle) = asked?;
         let domain = domain.map_or_else(|| born.host.clone(), |domain| domain.to_string());
         let made = Id::new(born.id).map_or(0, |id| id.millis().0);
-        let fields: Option<v1::ProfileFields> = self.open_message(profile.fields.as_ref()).await?;
+        let fields: Option<v1::ProfileFields> =
+            self.open_message_of(account, profile.fields.as_ref()).await?;
         let activity_pub = self.addresses(account).await?;
         // Erased since it was read: its key is gone already.
         let gone = handle.is_empty() || activity_pub.is_none();
@@ -91,11 +92,11 @@ impl App {
             kind: kind_out(account.kind),
             state: state_out(state),
             role: role_out(account.role),
-            display_name: self.open(profile.display_name.as_ref()).await?,
-            note: self.open(profile.note.as_ref()).await?,
+            display_name: self.open_of(account, profile.display_name.as_ref()).await?,
+            note: self.open_of(account, profile.note.as_ref()).await?,
             fields: fields.unwrap_or_default().fields,
-            avatar_url: self.open(profile.avatar_url.as_ref()).await?,
-            header_url: self.open(profile.header_url.as_ref()).await?,
+            avatar_url: self.open_of(account, profile.avatar_url.as_ref()).await?,
+            header_url: self.open_of(account, profile.header_url.as_ref()).await?,
             locked: account.locked,
             bot: profile.bot,
             discoverable: profile.discoverable,
@@ -127,10 +128,7 @@ impl App {
 
     /// Its ActivityPub ids; `None` once its key is destroyed.
     pub(crate) async fn addresses(&self, account: &Account) -> Result<Option<v1::ActivityPubIds>, Failure> {
-        if account.life == Life::Erased {
-            return Ok(None);
-        }
-        self.open_message(Some(&account.activity_pub)).await
+        self.open_message_of(account, Some(&account.activity_pub)).await
     }
 
     /// An account as it sees itself, whatever it waits for.

@@ -31,7 +31,7 @@ pub mod tokens;
 
 use crate::config::Config;
 use crate::credentials::Hasher;
-use crate::domain::account::State as AccountState;
+use crate::domain::account::{Life, State as AccountState};
 use crate::domain::handle::Handle;
 use crate::domain::sealed::{BlindKey, Sealed};
 use crate::domain::{Account, By, Server};
@@ -217,10 +217,36 @@ impl App {
         sealed: Option<&Sealed>,
     ) -> Result<Option<M>, Failure> {
         let Some(sealed) = sealed.map(sealed_out) else { return Ok(None) };
-        let Some(bytes) = self.platform().keyring.open(Service::Identity, &sealed).await? else {
+        let opened = self.platform().keyring.open(Service::Identity, &sealed).await?;
+        opened.map(M::decode).transpose().map_err(Failure::internal)
+    }
+
+    /// What is inside sealed content of an account whose row was just read; empty if it is erased.
+    pub(crate) async fn open_of(
+        &self,
+        account: &Account,
+        sealed: Option<&Sealed>,
+    ) -> Result<String, Failure> {
+        let opened = self.bytes_of(account, sealed).await?.unwrap_or_default();
+        String::from_utf8(opened.to_vec()).map_err(Failure::internal)
+    }
+
+    /// The same for an encoded message.
+    pub(crate) async fn open_message_of<M: Message + Default>(
+        &self,
+        account: &Account,
+        sealed: Option<&Sealed>,
+    ) -> Result<Option<M>, Failure> {
+        self.bytes_of(account, sealed).await?.map(M::decode).transpose().map_err(Failure::internal)
+    }
+
+    /// The key of an account is destroyed behind the event of its erasure, and none of its contents' alone: while its row
+    /// says that it is not erased, a key of it that is known holds.
+    async fn bytes_of(&self, account: &Account, sealed: Option<&Sealed>) -> Result<Option<Bytes>, Failure> {
+        let Some(sealed) = sealed.filter(|_| account.life != Life::Erased).map(sealed_out) else {
             return Ok(None);
         };
-        M::decode(bytes).map(Some).map_err(Failure::internal)
+        self.platform().keyring.open_standing(Service::Identity, &sealed).await
     }
 }
 

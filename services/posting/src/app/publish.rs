@@ -8,6 +8,7 @@ use crate::domain::rules::{Audience, check_reply};
 use crate::domain::text::{render, tag};
 use crate::domain::{Rejection, ReplyTo, Visibility, sanitize};
 use crate::tables;
+use crate::view::entries::{named_by, object_key};
 use crate::view::posts::just_published;
 use crate::view::queries::{TAG_PURPOSE, URL_PURPOSE};
 use crate::wire::published_to_wire;
@@ -16,7 +17,7 @@ use bytes::Bytes;
 use futures::FutureExt as _;
 use p92_activitypub::{Loopback, ObjectId};
 use p92_eventlog::{CommandMeta, Keyring, Receipt, Round};
-use p92_kernel::{AccountId, Failure, Id, Millis, Position, PostId, Service, digest};
+use p92_kernel::{AccountId, Failure, Id, Millis, Position, PostId, Service};
 use p92_proto::event::v1::ReadOptions;
 use p92_proto::posting::v1;
 use p92_proto::posting::v1::entry_row::Entry;
@@ -378,13 +379,23 @@ pub(super) async fn seal(
     Ok(SealedContent { content: sealed, mentioned, tags })
 }
 
+/// The ActivityPub id of an entry.
+fn object_of(entry: &Entry) -> &str {
+    match entry {
+        Entry::Post(post) => &post.object_id,
+        Entry::Boost(boost) => &boost.activity_id,
+        Entry::Tombstone(gone) => &gone.object_id,
+    }
+}
+
 /// The post that an object became, if it is this author's and stands.
 async fn known_object(round: &Round, object_id: &str, author: AccountId) -> Result<Option<u64>, Failure> {
-    let key = Bytes::copy_from_slice(&digest::sha256(object_id.as_bytes()));
-    let Some(row) = round.row(&tables::URIS, key, Bytes::new()).await? else { return Ok(None) };
-    let id = v1::UriRow::decode(row).map_err(Failure::internal)?.post_id;
+    let row = round.row(&tables::URIS, object_key(object_id), Bytes::new()).await?;
+    let known = row.map(v1::UriRow::decode).transpose().map_err(Failure::internal)?.map(|row| row.post_id);
+    let Some(id) = known.or_else(|| named_by(object_id)) else { return Ok(None) };
     let Some(row) = round.row(&tables::ENTRIES, tables::id(id), Bytes::new()).await? else { return Ok(None) };
-    match v1::EntryRow::decode(row).map_err(Failure::internal)?.entry {
+    let entry = v1::EntryRow::decode(row).map_err(Failure::internal)?.entry;
+    match entry.filter(|entry| known.is_some() || object_of(entry) == object_id) {
         Some(Entry::Post(post)) if post.author_id == author.get() => Ok(Some(id)),
         Some(Entry::Tombstone(gone)) if gone.author_id == author.get() => Err(Rejection::Deleted.into()),
         // An object belongs to one actor for ever; whoever says otherwise is not believed.

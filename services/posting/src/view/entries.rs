@@ -4,7 +4,7 @@ use super::change::{Change, is_open};
 use crate::tables;
 use bytes::Bytes;
 use p92_eventlog::{ProjectionError, Recorded, Rows};
-use p92_kernel::digest;
+use p92_kernel::{Id, digest};
 use p92_proto::posting::v1;
 use p92_proto::posting::v1::entry_row::Entry;
 use p92_storage::{Direction, Key, Range};
@@ -161,24 +161,56 @@ pub async fn history(change: &Change, _: &Recorded, rows: &mut Rows<'_>) -> Proj
     Ok(())
 }
 
+fn is_remote(post: u64) -> bool {
+    Id::new(post).is_some_and(Id::is_remote_post)
+}
+
 /// The row of an ActivityPub id.
 #[must_use]
 pub fn object_key(object_id: &str) -> Bytes {
     Bytes::copy_from_slice(&digest::sha256(object_id.as_bytes()))
 }
 
-/// Posts by address. The ActivityPub id of a deleted post stays, so that it does not come back.
+/// The post made here that an address can only be of: one that it ends with.
+#[must_use]
+pub fn named_by(uri: &str) -> Option<u64> {
+    let id = Id::new(uri.rsplit('/').next()?.parse().ok()?)?;
+    (!id.is_remote_post()).then_some(id.get())
+}
+
+/// Posts from elsewhere by address: those made here are named by theirs. The ActivityPub id of a deleted post stays, so
+/// that it does not come back.
 pub async fn uris(change: &Change, _: &Recorded, rows: &mut Rows<'_>) -> Projected {
     match change {
-        Change::Published(post) => {
+        Change::Published(post) if is_remote(post.post_id) => {
             let row = v1::UriRow { post_id: post.post_id };
             rows.put_message(object_key(&post.object_id), Bytes::new(), &row);
             if !post.url_key.is_empty() {
                 rows.put_message(post.url_key.clone(), Bytes::new(), &row);
             }
         }
-        Change::Deleted(post) if !post.url_key.is_empty() => rows.delete(post.url_key.clone(), Bytes::new()),
+        Change::Deleted(post) if is_remote(post.post_id) && !post.url_key.is_empty() => {
+            rows.delete(post.url_key.clone(), Bytes::new());
+        }
         _ => {}
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_names_the_post_made_here_that_it_ends_with() {
+        let (here, elsewhere) = (1_u64 << 21, (1_u64 << 21) + (1 << 10));
+        assert!(is_remote(elsewhere) && !is_remote(here));
+        assert_eq!(named_by(&format!("https://a.example/posts/{here}")), Some(here));
+        assert_eq!(named_by(&format!("https://a.example/posts/{elsewhere}")), None);
+        for uri in
+            ["", "https://a.example/posts/", "https://a.example/@ann", "https://a.example/posts/-1", "0"]
+        {
+            assert_eq!(named_by(uri), None, "{uri}");
+        }
+    }
 }

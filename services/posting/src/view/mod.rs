@@ -11,7 +11,7 @@
 //! | `queries` | one method per read |
 
 pub mod change;
-mod entries;
+pub mod entries;
 mod listings;
 pub mod lists;
 mod marks;

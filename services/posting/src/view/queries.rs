@@ -1,6 +1,6 @@
 //! One method per read: fresh enough, judged, in the order that was asked for.
 
-use super::entries::object_key;
+use super::entries::{named_by, object_key};
 use super::lists::{self, Window};
 use super::posts::Posts;
 use crate::domain::text::tag;
@@ -200,13 +200,28 @@ impl Posts {
             let row = rows.iter().flatten().next();
             let post_id = match row {
                 Some(row) => v1::UriRow::decode(row.value.clone()).map_err(Failure::internal)?.post_id,
-                None => 0,
+                None => self.made_here(&uri).await?,
             };
             let found = if post_id == 0 { None } else { self.entry(post_id).await? };
             let deleted = matches!(found.map(|found| found.entry), Some(Entry::Tombstone(_)));
             out.push(v1::ResolvedUri { uri, post_id, deleted });
         }
         Ok(out)
+    }
+
+    /// The post that was made here under an address; 0 if there is none. Its addresses end with its id, so none of them
+    /// has a row; whether they are its own it says itself.
+    async fn made_here(&self, uri: &str) -> Result<u64, Failure> {
+        let Some(id) = named_by(uri) else { return Ok(0) };
+        let own = match self.entry(id).await?.map(|found| found.entry) {
+            Some(Entry::Post(row)) if row.object_id == uri => true,
+            Some(Entry::Post(row)) => {
+                self.content(row.content.as_ref()).await?.is_some_and(|content| content.url == uri)
+            }
+            Some(Entry::Tombstone(gone)) => gone.object_id == uri,
+            Some(Entry::Boost(_)) | None => false,
+        };
+        Ok(if own { id } else { 0 })
     }
 
     /// The sum of what the shards count.

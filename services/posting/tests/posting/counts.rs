@@ -133,7 +133,9 @@ async fn counts_equal_a_recount_and_views_a_rebuild() {
         let silent = std::sync::Arc::new(|_, _| {});
         let report = posting.posting.runtime().rebuild(table.name, true, silent).await.unwrap();
         assert_eq!(report.difference, None, "{}", table.name);
-        assert!(report.compared > 0 || table.name == "posting_pins", "{}: {report:?}", table.name);
+        // Nobody pins here, and nothing comes from elsewhere.
+        let empty = ["posting_pins", "posting_uris"].contains(&table.name);
+        assert!(report.compared > 0 || empty, "{}: {report:?}", table.name);
     }
     compare(&posting, &model, &accounts).await;
     posting.stop().await;

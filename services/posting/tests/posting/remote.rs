@@ -43,6 +43,9 @@ async fn a_post_from_elsewhere_keeps_its_name_and_date() {
         ResolveUrisRequest { options: options(0), uris: vec![origin.object_id.clone(), origin.url.clone()] };
     let found = posting.posts.clone().resolve_uris(request).await.unwrap().into_inner().uris;
     assert!(found.iter().all(|one| one.post_id == id));
+    let silent = std::sync::Arc::new(|_, _| {});
+    let report = posting.posting.runtime().rebuild("posting_uris", true, silent).await.unwrap();
+    assert_eq!((report.compared, report.difference), (2, None));
     let answer = posting.publish(reply(alice, id, "hello there")).await.unwrap();
     assert_eq!(posting.seen(0, answer).await.unwrap().in_reply_to_object_id, "https://remote.example/1");
     let edit = EditPostRequest {
@@ -56,6 +59,31 @@ async fn a_post_from_elsewhere_keeps_its_name_and_date() {
     posting.delete(far, id).await.unwrap();
     let again = posting.publish(arrives(far, origin)).await.unwrap_err();
     assert_eq!(reason(&again), "POST_DELETED", "what was deleted does not come back");
+    posting.stop().await;
+}
+
+#[tokio::test]
+async fn nobody_elsewhere_takes_the_name_of_a_post_made_here() {
+    let dir = tempfile::tempdir().unwrap();
+    let directory = Directory::new();
+    let (far, alice) = (directory.account("far", 0, 2), directory.account("alice", HOME, 1));
+    let posting = start(dir.path(), &directory).await;
+    let id = posting.post(alice, "mine").await;
+    let name = posting.seen(0, id).await.unwrap().object_id;
+    let taken = posting.publish(arrives(far, origin(&name, "<p>not mine</p>"))).await.unwrap_err();
+    assert_eq!(reason(&taken), "BAD_ACTIVITY_PUB_ID");
+    // One that ends alike is another's.
+    let other =
+        posting.publish(arrives(far, origin(&format!("https://remote.example/{id}"), "<p>x</p>"))).await;
+    let other = other.unwrap();
+    let uris =
+        vec![name.clone(), format!("https://remote.example/{id}"), format!("https://nowhere.example/{id}")];
+    let request = ResolveUrisRequest { options: options(0), uris };
+    let found = posting.posts.clone().resolve_uris(request).await.unwrap().into_inner().uris;
+    assert_eq!(found.iter().map(|one| one.post_id).collect::<Vec<_>>(), [id, other, 0]);
+    posting.delete(alice, id).await.unwrap();
+    let taken = posting.publish(arrives(far, origin(&name, "<p>not mine</p>"))).await;
+    assert_eq!(reason(&taken.unwrap_err()), "BAD_ACTIVITY_PUB_ID");
     posting.stop().await;
 }
 

@@ -43,7 +43,12 @@ pub fn encrypt(
     Ok((Bytes::copy_from_slice(&nonce), text.into()))
 }
 
-pub fn decrypt(secret: &Secret, aad: &[u8], nonce: &[u8], ciphertext: &[u8]) -> Result<Bytes, Refused> {
+/// What is inside a sealed field.
+pub fn open(secret: &Secret, sealed: &v1::Sealed) -> Result<Bytes, Refused> {
+    decrypt(secret, &associated(&sealed.content, &sealed.field), &sealed.nonce, &sealed.ciphertext)
+}
+
+fn decrypt(secret: &Secret, aad: &[u8], nonce: &[u8], ciphertext: &[u8]) -> Result<Bytes, Refused> {
     let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| Refused)?;
     let mut text = ciphertext.to_vec();
     let plain = cipher(secret)?.open_in_place(nonce, Aad::from(aad), &mut text).map_err(|_| Refused)?.len();

@@ -3,7 +3,7 @@
 //! Destroying a content key makes one post unreadable, destroying a subject's key everything of an account, dropping an
 //! old rotating key every copy of the store that was wrapped under it.
 
-use crate::cipher::{Refused, associated, decrypt, encrypt, unwrap, wrap};
+use crate::cipher::{self, Refused, associated, encrypt, unwrap, wrap};
 use crate::error::store_failure;
 use crate::keyfile::{KeyFile, KeyFileError, RotatingKey, Secret};
 use crate::opened::Opened;
@@ -12,7 +12,7 @@ use aws_lc_rs::hmac;
 use bytes::Bytes;
 use p92_kernel::{AccountId, Clock, ErrorCode, Failure, Millis, Random, Service, clock};
 use p92_proto::event::v1;
-use p92_storage::{Conditional, Direction, Engine, Key, KeyReader, Range, RowKey, Scan, StoreError, Write};
+use p92_storage::{Conditional, Direction, Engine, KeyReader, Range, RowKey, Scan, StoreError, Write};
 use parking_lot::RwLock;
 use prost::Message;
 use std::sync::Arc;
@@ -172,7 +172,7 @@ impl Keyring {
         let secret: Secret = Zeroizing::new(clock::random_bytes(&*self.random));
         let (wrapped, since) = self.wrap_content(service, subject, content, &secret).await?;
         let value = Some(wrapped.encode_to_vec().into());
-        let write = Write { key: content_row(service, content, id), value };
+        let write = Write { key: tables::content_key(service, content, id), value };
         Ok((ContentKey { id, secret, since }, write))
     }
 
@@ -214,11 +214,22 @@ impl Keyring {
     pub async fn open(&self, service: Service, sealed: &v1::Sealed) -> Result<Option<Bytes>, Failure> {
         let content = Stream::named(&sealed.content);
         let key = self.content_key(service, sealed.subject_id, &content, sealed.key_id).await?;
-        let Some((secret, _)) = key else { return Ok(None) };
-        let aad = associated(&sealed.content, &sealed.field);
-        decrypt(&secret, &aad, &sealed.nonce, &sealed.ciphertext)
-            .map(Some)
-            .map_err(|_| Failure::internal(KeyError::Mismatch(sealed.content.clone())))
+        key.map(|(secret, _)| decrypted(&secret, sealed)).transpose()
+    }
+
+    /// The same for whoever has just read, after the question that it answers was asked, that the content stands, and whose
+    /// keys are destroyed only behind an event that says otherwise: a key that was opened before is good then, and the
+    /// store need not be asked for it.
+    pub async fn open_standing(
+        &self,
+        service: Service,
+        sealed: &v1::Sealed,
+    ) -> Result<Option<Bytes>, Failure> {
+        let place = (service, Stream::named(&sealed.content), sealed.key_id);
+        match self.contents.standing(&place) {
+            Some(secret) => decrypted(&secret, sealed).map(Some),
+            None => self.open(service, sealed).await,
+        }
     }
 
     /// Decrypts a text; empty if the key was destroyed or there was nothing to seal.
@@ -234,7 +245,10 @@ impl Keyring {
         loop {
             let keys = self.content_keys(service, content).await?;
             for (id, _) in &keys {
-                self.engine.destroy(&content_row(service, content, *id)).await.map_err(store_failure)?;
+                self.engine
+                    .destroy(&tables::content_key(service, content, *id))
+                    .await
+                    .map_err(store_failure)?;
                 self.contents.forget(&(service, content.clone(), *id));
             }
             if keys.len() < KEYS_AT_ONCE {
@@ -245,7 +259,7 @@ impl Keyring {
 
     /// Destroys the key of a subject. An empty row stays, so that nobody makes another one.
     pub async fn destroy_subject(&self, service: Service, subject: AccountId) -> Result<(), Failure> {
-        let key = subject_row(service, subject.get());
+        let key = tables::subject_key(service, subject.get());
         loop {
             let stands = self.engine.get(&key).await.map_err(store_failure)?;
             let version = stands.map(|row| row.stamp);
@@ -269,7 +283,7 @@ impl Keyring {
     ) -> Result<Vec<(u64, v1::WrappedKey)>, Failure> {
         let scan = Scan {
             table: tables::content_keys(service).only(),
-            partition: content_partition(content),
+            partition: tables::content_keys_of(content),
             range: Range::all(),
             direction: Direction::Forward,
             limit: KEYS_AT_ONCE,
@@ -300,7 +314,7 @@ impl Keyring {
         if let Some(known) = self.contents.get(&place) {
             return Ok(Some(known));
         }
-        let place_of_row = content_row(service, content, id);
+        let place_of_row = tables::content_key(service, content, id);
         let row = async { self.engine.get(&place_of_row).await.map_err(store_failure) };
         let (row, subject_key) = futures::try_join!(row, self.subject_key(service, subject))?;
         let (Some(row), Some((subject_key, since))) = (row, subject_key) else { return Ok(None) };
@@ -338,7 +352,7 @@ impl Keyring {
         if let Some(known) = self.subjects.get(&(service, subject)) {
             return Ok(Some(known));
         }
-        let row = self.engine.get(&subject_row(service, subject)).await.map_err(store_failure)?;
+        let row = self.engine.get(&tables::subject_key(service, subject)).await.map_err(store_failure)?;
         let Some(row) = row.filter(|row| !row.value.is_empty()) else { return Ok(None) };
         let secret = self.open_subject(subject, row.value).map_err(Failure::internal)?;
         self.subjects.put((service, subject), secret.clone(), asked);
@@ -366,7 +380,7 @@ impl Keyring {
         let asked = Instant::now();
         let secret: Secret = Zeroizing::new(clock::random_bytes(&*self.random));
         let wrapped = self.wrap_subject(subject.get(), &secret).map_err(Failure::internal)?;
-        let key = subject_row(service, subject.get());
+        let key = tables::subject_key(service, subject.get());
         let value = wrapped.encode_to_vec().into();
         match self.engine.compare_and_set(&key, None, value).await.map_err(store_failure)? {
             Conditional::Applied => {
@@ -467,6 +481,10 @@ impl Keyring {
     }
 }
 
+fn decrypted(secret: &Secret, sealed: &v1::Sealed) -> Result<Bytes, Failure> {
+    cipher::open(secret, sealed).map_err(|_| Failure::internal(KeyError::Mismatch(sealed.content.clone())))
+}
+
 /// Why a rotation did not end. The old keys are still in the file.
 #[derive(Debug, thiserror::Error)]
 pub enum RotateError {
@@ -474,18 +492,4 @@ pub enum RotateError {
     File(#[from] KeyFileError),
     #[error(transparent)]
     Store(#[from] StoreError),
-}
-
-fn content_partition(content: &Stream) -> Bytes {
-    Key::new().text(content.as_str()).build()
-}
-
-/// Keys had no number once, and one stream had one: they stand where a key without one would.
-fn content_row(service: Service, content: &Stream, id: u64) -> RowKey {
-    let clustering = if id == 0 { Bytes::new() } else { Key::new().num(id).build() };
-    RowKey::new(tables::content_keys(service).only(), content_partition(content), clustering)
-}
-
-fn subject_row(service: Service, subject: u64) -> RowKey {
-    RowKey::new(tables::subject_keys(service).only(), Key::new().num(subject), Bytes::new())
 }

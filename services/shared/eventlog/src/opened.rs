@@ -45,11 +45,13 @@ impl<K: Hash + Eq> Opened<K> {
         if self.alone {
             return Some((secret.clone(), Instant::now()));
         }
-        if asked.elapsed() < BELIEVED {
-            return Some((secret.clone(), *asked));
-        }
-        keys.pop(key);
-        None
+        // One that is older is kept for whoever knows otherwise that it still holds.
+        (asked.elapsed() < BELIEVED).then(|| (secret.clone(), *asked))
+    }
+
+    /// A key, however long ago it was asked for: for whoever has just learned that it is not destroyed.
+    pub fn standing(&self, key: &K) -> Option<Secret> {
+        self.kept.lock().keys.get(key).map(|(secret, _)| secret.clone())
     }
 
     /// Keeps a key that was asked for at that moment, unless one was forgotten since.
@@ -87,6 +89,9 @@ mod tests {
         assert!(alone.get(&1).is_some() && shared.get(&1).is_some());
         tokio::time::advance(Duration::from_millis(1)).await;
         assert!(alone.get(&1).is_some() && shared.get(&1).is_none());
+        assert!(shared.standing(&1).is_some(), "whoever knows that it holds need not ask");
+        shared.forget(&1);
+        assert!(shared.standing(&1).is_none());
     }
 
     #[tokio::test(start_paused = true)]

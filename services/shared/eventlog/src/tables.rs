@@ -2,6 +2,7 @@
 //!
 //! Streams and keys exist once per service, the rest once per installation.
 
+use crate::Stream;
 use bytes::Bytes;
 use p92_kernel::{Service, Shard};
 use p92_storage::{Class, Key, KeyReader, LogKey, RowKey, StoreError, Table};
@@ -200,6 +201,25 @@ pub fn read_checkpoint_key(partition: &[u8], clustering: &[u8]) -> Result<(Strin
 #[must_use]
 pub fn quarantine_key(reader: &str, stream: &str, version: u64) -> RowKey {
     RowKey::new(QUARANTINE.only(), Key::new().text(reader), Key::new().text(stream).num(version))
+}
+
+/// Partition of the keys of a content stream.
+#[must_use]
+pub fn content_keys_of(content: &Stream) -> Bytes {
+    Key::new().text(content.as_str()).build()
+}
+
+/// The row of one of them. Keys had no number once, and one stream had one: it stands where a key without one would.
+#[must_use]
+pub fn content_key(service: Service, content: &Stream, id: u64) -> RowKey {
+    let clustering = if id == 0 { Bytes::new() } else { Key::new().num(id).build() };
+    RowKey::new(content_keys(service).only(), content_keys_of(content), clustering)
+}
+
+/// The row of a subject's key.
+#[must_use]
+pub fn subject_key(service: Service, subject: u64) -> RowKey {
+    RowKey::new(subject_keys(service).only(), Key::new().num(subject), Bytes::new())
 }
 
 /// The ownership row of a slot.

@@ -5,9 +5,12 @@ use futures::FutureExt as _;
 use p92_eventlog::{KeyFile, Keyring, Platform, Runtime, Stream};
 use p92_kernel::{AccountId, IdMint, Millis, Service, Shard};
 use p92_proto::event::v1::Sealed;
+use p92_storage::Engine;
+use p92_storage::memory::{Asked, Memory, MemoryConfig};
 use parking_lot::Mutex;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 const SHARD: Shard = Shard(0);
 
@@ -156,4 +159,28 @@ fn copy_all(from: &Path, to: &Path) {
             std::fs::copy(entry.path(), target).unwrap();
         }
     }
+}
+
+/// As in a cluster: one process has a key in memory, another destroys it.
+#[tokio::test(start_paused = true)]
+async fn a_key_that_was_destroyed_elsewhere_opens_only_for_whoever_read_that_the_content_stands() {
+    let dir = tempfile::tempdir().unwrap();
+    let keys = dir.path().join("keys");
+    let store: Arc<dyn Engine> = Arc::new(Asked(Arc::new(Memory::new(MemoryConfig::default()))));
+    let process = |fresh| {
+        let file = KeyFile::open(&keys, "memory", fresh, Millis(1_000), &TestRandom).unwrap();
+        Keyring::new(Arc::clone(&store), Arc::new(TestRandom), file)
+    };
+    let (one, other) = (process(true), process(false));
+    let stream = Stream::new("register", 1);
+    let (key, write) = one.key_to_seal(Service::Identity, subject(), &stream).await.unwrap();
+    store.write(vec![write.unwrap()]).await.unwrap();
+    let sealed = one.seal(&key, subject(), &stream, "text", b"canary").unwrap();
+    assert!(one.open(Service::Identity, &sealed).await.unwrap().is_some());
+    other.destroy_subject(Service::Identity, subject()).await.unwrap();
+    tokio::time::advance(Duration::from_secs(1)).await;
+    let standing = one.open_standing(Service::Identity, &sealed).await.unwrap();
+    assert_eq!(standing.as_deref(), Some(&b"canary"[..]), "it is not asked for again");
+    assert_eq!(one.open(Service::Identity, &sealed).await.unwrap(), None);
+    assert_eq!(other.open_standing(Service::Identity, &sealed).await.unwrap(), None, "it never knew it");
 }

@@ -204,12 +204,17 @@ pub fn bigint(number: u64) -> CqlValue {
     CqlValue::BigInt(i64::try_from(number).unwrap_or(i64::MAX))
 }
 
+/// The name by which a table is told apart inside its physical one; `None` if it has that for itself.
+pub const fn name_within(table: TableRef) -> Option<&'static str> {
+    match table.table.class {
+        Class::State => Some(table.table.name),
+        Class::Log | Class::View => None,
+    }
+}
+
 /// What names a table inside its physical one.
 pub fn table_values(table: TableRef) -> Vec<CqlValue> {
-    match table.table.class {
-        Class::State => vec![CqlValue::Text(table.table.name.to_owned())],
-        Class::Log | Class::View => Vec::new(),
-    }
+    name_within(table).map(|name| CqlValue::Text(name.to_owned())).into_iter().collect()
 }
 
 /// What names a partition.

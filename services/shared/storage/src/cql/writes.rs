@@ -83,19 +83,19 @@ fn timestamp(position: p92_kernel::Seq) -> Result<i64, StoreError> {
 }
 
 impl CqlEngine {
-    /// Writes of one partition, as one.
-    async fn write_whole(&self, table: TableRef, writes: &[Stamped<'_>]) -> Result<(), StoreError> {
+    /// Writes of one partition, in one table or in several, as one.
+    async fn write_whole(&self, writes: &[Stamped<'_>]) -> Result<(), StoreError> {
         let session = &self.connection.session;
         self.counters.sends(Operation::Write, writes.len(), writes.iter().map(Stamped::bytes).sum());
         if let [write] = writes {
-            let statement = self.statement(table, write.verb()).await?;
+            let statement = self.statement(write.key.table, write.verb()).await?;
             let answer = session.execute_unpaged(statement, write.values()?).await;
             return answer.map(drop).map_err(|error| outcome::write(&error));
         }
         let mut batch = Batch::new(BatchType::Unlogged);
         let mut values = Vec::with_capacity(writes.len());
         for write in writes {
-            batch.append_statement(self.statement(table, write.verb()).await?.clone());
+            batch.append_statement(self.statement(write.key.table, write.verb()).await?.clone());
             values.push(write.values()?);
         }
         batch.set_is_idempotent(true);
@@ -116,7 +116,7 @@ impl CqlEngine {
         if stamped.len() > 1 && bytes > BATCH_BYTES {
             tracing::debug!(table = %first.key.table, bytes, "a batch is larger than it should be");
         }
-        self.write_whole(first.key.table, &stamped).await
+        self.write_whole(&stamped).await
     }
 
     /// Writes of any partitions, all acknowledged when this returns.
@@ -141,13 +141,14 @@ impl CqlEngine {
         if let Some(note) = &batch.note {
             // Acknowledged before any row is sent: whoever finds one of the rows finds the note too.
             let stamped = Stamped { key: &note.key, value: note.value.as_ref(), at: timestamp(note.at)? };
-            self.write_whole(note.key.table, &[stamped]).await?;
+            self.write_whole(&[stamped]).await?;
         }
-        let mut parts: BTreeMap<(&str, &str, &Bytes), Vec<Vec<Stamped<'_>>>> = BTreeMap::new();
+        // Rows of several tables under one key lie on the same nodes, and are one mutation there.
+        let mut parts: BTreeMap<(Option<&str>, &Bytes), Vec<Vec<Stamped<'_>>>> = BTreeMap::new();
         for write in &batch.writes {
             let key = &write.key;
             let stamped = Stamped { key, value: write.value.as_ref(), at: timestamp(write.at)? };
-            let cuts = parts.entry((key.table.table.name, key.table.suffix(), &key.partition)).or_default();
+            let cuts = parts.entry((place::name_within(key.table), &key.partition)).or_default();
             match cuts.last_mut() {
                 Some(cut)
                     if cut.iter().map(Stamped::bytes).sum::<usize>() + stamped.bytes() <= BATCH_BYTES =>
@@ -160,15 +161,14 @@ impl CqlEngine {
         let cuts: Vec<Vec<Stamped<'_>>> = parts.into_values().flatten().collect();
         let mut under_way = Vec::with_capacity(cuts.len());
         for cut in &cuts {
-            let Some(first) = cut.first() else { continue };
-            under_way.push(self.write_whole(first.key.table, cut).boxed());
+            under_way.push(self.write_whole(cut).boxed());
         }
         futures::stream::iter(under_way).buffer_unordered(AT_ONCE).try_collect::<()>().await?;
         // Last, so that whoever sees it finds the rows too.
         let empty = Bytes::new();
         let at = timestamp(batch.to)?;
         let checkpoint = Stamped { key: &batch.checkpoint, value: Some(&empty), at };
-        self.write_whole(batch.checkpoint.table, &[checkpoint]).await?;
+        self.write_whole(&[checkpoint]).await?;
         Ok(Projection::Applied)
     }
 
@@ -242,7 +242,7 @@ impl CqlEngine {
             None => 0,
         };
         let at = self.ticker.next().max(stands).saturating_add(FOR_GOOD);
-        self.write_whole(key.table, &[Stamped { key, value: None, at }]).await
+        self.write_whole(&[Stamped { key, value: None, at }]).await
     }
 
     async fn truncate(&self, table: TableRef) -> Result<(), StoreError> {
@@ -262,7 +262,7 @@ impl CqlEngine {
             match discipline {
                 // At its own time, which may be ahead of our clock: of two writes at one time the delete stands.
                 Discipline::At(at) => {
-                    self.write_whole(key.table, &[Stamped { key, value: None, at }]).await?;
+                    self.write_whole(&[Stamped { key, value: None, at }]).await?;
                 }
                 Discipline::Conditional => {
                     self.remove(key, row.stamp).await?;

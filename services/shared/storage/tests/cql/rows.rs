@@ -37,6 +37,35 @@ async fn whatever_comes_last_the_newest_position_stands() {
     }
 }
 
+/// A post is an entry and a first revision under one key: one mutation for its nodes, so one request.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_of_several_tables_under_one_key_are_one_request() {
+    let scene = scene::emptied().await;
+    let engine = scene.open().await;
+    let keys = [
+        RowKey::new(VIEW.side(Side::A), "p", "c"),
+        RowKey::new(STREAMS.only(), "p", "c"),
+        RowKey::new(VIEW.side(Side::A), "q", "c"),
+        // State lies under its own name.
+        RowKey::new(STATE.only(), "p", "c"),
+    ];
+    let write = |key: &RowKey| ProjectedWrite { key: key.clone(), value: Some("v".into()), at: Seq(3) };
+    let batch = ProjectedBatch {
+        writes: keys.iter().map(write).collect(),
+        ..positioned(&RowKey::new(VIEW.side(Side::B), "p", "c"), None, 3)
+    };
+    let before = engine.asked(Operation::Write).requests;
+    engine.project(batch).await.unwrap();
+    assert_eq!(
+        engine.asked(Operation::Write).requests - before,
+        4,
+        "three for the rows, one for the checkpoint"
+    );
+    for key in &keys {
+        assert_eq!(engine.get(key).await.unwrap(), Some(Row { value: "v".into(), stamp: 3 }), "{key:?}");
+    }
+}
+
 /// What a rebuild does: the same positions again, into a table that was emptied.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_emptied_view_takes_the_same_positions_again() {
