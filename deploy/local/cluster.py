@@ -208,7 +208,7 @@ class Cluster:
         where = ["--endpoint", self.address(name, "internal")] if name else []
         surroundings = self._surroundings() | ({} if name else self._store_settings())
         return subprocess.run([self.state["binary"], *words, *where], env=surroundings, stdin=subprocess.DEVNULL,
-                              capture_output=True, text=True, check=False)
+                              capture_output=True, text=True, check=False, timeout=900)
 
     def address(self, name, listener):
         """Where a listener of a process is: internal, ops, http, grpc."""

@@ -1,6 +1,6 @@
 """A backup of a cluster under load, restored into one process; a backup of that one, restored into an empty cluster.
 
-    tests/client/run backup-cluster [--writes 600] [--seed 1] [--store-nodes 1]
+    tests/client/run backup-cluster [--writes 1000] [--seed 1] [--store-nodes 1]
 
 People on two servers write; in the midst `p92 backup` asks one process of the cluster. Then the cluster ends, and the backup
 is restored into an empty directory for one process with the embedded store. Everything acknowledged before it is asked for
@@ -33,7 +33,7 @@ WRITES_ALONE = 200
 
 def main() -> None:
     flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    flags.add_argument("--writes", type=int, default=600)
+    flags.add_argument("--writes", type=int, default=1000)
     flags.add_argument("--seed", type=int, default=1)
     flags.add_argument("--store-nodes", type=int, default=1, choices=[1, 3])
     given = flags.parse_args()
@@ -61,9 +61,10 @@ def main() -> None:
             print(again(stage, folder, folder / "backup-alone", keys, since, begin), flush=True)
             code = node.stop()
         except BaseException:
-            print(stage.node.last_words() if "stage" in locals() else "no cluster came up")
-            if "stage" in locals():
-                stage.node.kill()
+            last = stage.node if "stage" in locals() else node
+            if last:
+                print(last.last_words())
+                last.kill()
             raise
         finally:
             recorder.close()

@@ -21,12 +21,14 @@ class Door:
         self.each_request, self.count, self.behind, self.opened = each_request, 0, itertools.cycle(()), {}
         self.port = port
         # The loop knows its tasks weakly: without this, one that waits may be thrown away with what it waits for.
-        self.serving = set()
+        self.serving, self.trouble = set(), None
         self.loop = asyncio.new_event_loop()
         listening = threading.Event()
         self.thread = threading.Thread(target=self._run, args=(listening,), daemon=True)
         self.thread.start()
         listening.wait()
+        if self.trouble:
+            raise self.trouble
 
     def lead(self, addresses: list[str]) -> None:
         """From now on connections go to these, one after the other."""
@@ -34,14 +36,22 @@ class Door:
         self.opened = dict.fromkeys(addresses, 0)
 
     def close(self) -> None:
+        if self.loop.is_closed():
+            return
         self.loop.call_soon_threadsafe(self.loop.stop)
         self.thread.join()
 
     def _run(self, listening: threading.Event) -> None:
         asyncio.set_event_loop(self.loop)
-        server = self.loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", self.port, limit=HEAD))
-        self.port = server.sockets[0].getsockname()[1]
-        listening.set()
+        try:
+            server = self.loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", self.port, limit=HEAD))
+            self.port = server.sockets[0].getsockname()[1]
+        except OSError as error:
+            self.trouble = error
+            self.loop.close()
+            return
+        finally:
+            listening.set()
         self.loop.run_forever()
         server.close()
         for task in asyncio.all_tasks(self.loop):

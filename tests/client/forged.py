@@ -2,10 +2,11 @@
 
 It hears every group that goes over the bus, each as the log's row has it, and says a changed one right behind it, which
 begins at the place that comes next: with a payload that nobody can read, of a version that nobody knows, or with a foreign
-event that everybody can read. An event is judged by its log row only (ARCHITECTURE §3.5), and these have none. So no
+event that everybody can read. It may publish like a process of the installation and has none of its keys, so it can prove
+nothing: every process that listens must have heard all of it and dropped it as unproven, which is counted. So no
 reader may stop before one, nothing may be put aside, no slot given back, and every home must be answered from memory again.
 What was found is told and not judged; whether the foreign events were believed is seen where views are compared with
-their rebuilds.
+their rebuilds. What readers do about such events where they stand in a log is seen elsewhere (`eventlog/tests/log`).
 """
 
 import collections
@@ -32,6 +33,8 @@ NOBODY_KNOWS = 99
 UNREADABLE = b"\xff" * 8
 # Who cannot read what comes next gives the slot back at once, and says so in its member row for two seconds.
 LOOKS_EVERY, LOOKS_FOR = 0.5, 3.0
+# What was said and proves nothing, by whom it was heard, and within how many seconds.
+UNPROVEN, HEARD_WITHIN = "p92_eventlog_bus_unproven_total", 10.0
 # Until then readers must have passed what stood in their logs, and homes be answered from memory.
 FOLLOW_WITHIN, REMEMBERED_WITHIN = 60.0, 20.0
 
@@ -61,7 +64,7 @@ class Away(threading.Thread):
     def end(self) -> list[str]:
         self.enough.set()
         self.join()
-        if not self.looks:
+        if self.looks < 3:
             raise Lost("nobody told the rows of members")
         return sorted(self.found)
 
@@ -79,9 +82,13 @@ class Forger:
         self.at: dict[str, int] = {}
         self.said: dict[str, tuple[str, bytes]] = {}
         self.met: collections.Counter = collections.Counter()
+        self.published = 0
 
     def run(self) -> dict:
         """What was said in its place, and what was found."""
+        # They read the logs of both services, all shards of them.
+        readers = self.posting.cluster.all_of("timelines")
+        dropped = {name: self.storm.node.measured(UNPROVEN, [name]) for name in readers}
         away, nats = Away(self.posting), Nats(self.storm.cluster.describe()["bus"]["address"])
         away.start()
         try:
@@ -95,12 +102,12 @@ class Forger:
             nats.close()
             threading.Event().wait(LOOKS_FOR)
             given_back = away.end()
-        behind = []
+        deaf, behind = self._deaf(dropped), []
         try:
             readers_follow(self.storm.stage, FOLLOW_WITHIN, time.monotonic())
         except AssertionError as problem:
             behind.append(str(problem))
-        return {"met": dict(self.met), "behind": behind, "aside": self._aside(), "away": given_back,
+        return {"met": dict(self.met), "published": self.published, "deaf": deaf, "behind": behind, "aside": self._aside(), "away": given_back,
                 "distrusted": self._distrusted()}
 
     def lacking(self) -> list[str]:
@@ -123,7 +130,21 @@ class Forger:
                     far.first_seq = first
                     said.append(far.SerializeToString())
                 for body in said:
-                    nats.publish(f"p92.v1.{service}.{shard}", body)
+                    self._say(nats, f"p92.v1.{service}.{shard}", body)
+
+    def _say(self, nats: Nats, subject: str, body: bytes) -> None:
+        nats.publish(subject, body)
+        self.published += 1
+
+    def _deaf(self, before: dict[str, int]) -> list[str]:
+        """Who has not dropped all of it as unproven, and how much he has."""
+        ends = time.monotonic() + HEARD_WITHIN
+        while True:
+            dropped = {name: self.storm.node.measured(UNPROVEN, [name]) - count for name, count in before.items()}
+            few = [f"{name}: {count} of {self.published}" for name, count in dropped.items() if count < self.published]
+            if not few or time.monotonic() > ends:
+                return few
+            threading.Event().wait(0.2)
 
     def _heard(self, nats: Nats, subject: str, body: bytes) -> None:
         """What was said comes back, or a group is new: then one is said behind it, if that is still lacking."""
@@ -146,7 +167,7 @@ class Forger:
         read = [number for number, event in enumerate(events) if event.type.rsplit(".", 1)[-1] in READ[service]]
         if kinds and read and subject not in self.said:
             self.said[subject] = (kinds[0], self._forge(kinds[0], group, read[0], events[read[0]]))
-            nats.publish(subject, self.said[subject][1])
+            self._say(nats, subject, self.said[subject][1])
 
     def _forge(self, kind: str, group, number: int, event) -> bytes:
         """The group as it would stand next if it were true."""

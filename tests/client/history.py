@@ -16,7 +16,7 @@ A history is JSON lines; every line has `is`, `mono` (seconds, monotonic) and `w
                                                    only what was in it
     owner    shard, old, stood, group, past, asked, right, again
                                                    an owner was stopped and asked: `probes.py`
-    forged   met, behind, aside, away, distrusted  what stands in no log was said on the bus: `forged.py`
+    forged   met, published, deaf, behind, aside, away, distrusted  what stands in no log was said on the bus: `forged.py`
     recovered number, took                         after that fault every shard took writes again
     settled  repeats                               what had lost its answer was repeated
     ready    took                                  the server answers again

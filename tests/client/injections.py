@@ -210,7 +210,8 @@ def store_killed(storm, chance) -> str:
 
 def store_restarted(storm, chance) -> str:
     name = chance.choice(storm.cluster._stores())
-    storm.cluster.restart(name)
+    storm.cluster.stop(name)
+    storm.cluster.start(name)
     return name
 
 
@@ -229,7 +230,9 @@ def quorum_lost(storm, chance) -> str:
 
 def restarted(storm, chance) -> str:
     name = chance.choice(storm.cluster._names())
-    storm.cluster.restart(name)
+    code = storm.cluster.stop(name)
+    storm.cluster.start(name)
+    assert code == 0, f"{name} ended with {code}"
     return name
 
 

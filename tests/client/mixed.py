@@ -161,7 +161,9 @@ def equal(node: Node) -> int:
 def flips(folder: pathlib.Path, data: pathlib.Path, names: list[str], seed: int) -> None:
     """One byte of one row of each view is changed in a copy; verifying finds each."""
     target = os.environ.get("CARGO_TARGET_DIR", ROOT / "target")
-    subprocess.run(["cargo", "build", "--quiet", "-p", "p92-storage", "--example", "flip"], cwd=ROOT, check=True)
+    # With the switches of `tests/run`, which has it then already: by itself its crates would be compiled anew for minutes.
+    switches = ["--features", (ROOT / "tests" / "features").read_text(encoding="utf-8").strip()]
+    subprocess.run(["cargo", "build", "--quiet", "--workspace", *switches, "--example", "flip"], cwd=ROOT, check=True)
     copy = folder / "flipped" / "data"
     copy.parent.mkdir()
     shutil.copytree(data, copy, ignore=shutil.ignore_patterns("*.sock"))

@@ -120,7 +120,9 @@ class Replicas(Installation):
         self.stop()
 
     def stop(self) -> int:
-        codes = self.cluster.down(wipe=True)
+        # Who has ended by himself is not asked to.
+        died = {name: child.poll() for name, child in self.cluster.children.items()}
+        codes = {name: code or 1 for name, code in died.items() if code is not None} | self.cluster.down(wipe=True)
         for door in (self.web, self.calls):
             door.close()
         wrong = {name: code for name, code in codes.items() if code}

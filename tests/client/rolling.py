@@ -12,6 +12,7 @@ acknowledged comes once and within 5 s, and no break lasts longer than that.
 
 import argparse
 import collections
+import contextlib
 import http.client
 import json
 import pathlib
@@ -131,6 +132,8 @@ class Watch(threading.Thread):
         # When each post came first, by whichever way.
         self.came: dict[str, float] = {}
         self.breaks, self.opened, self.ended, self.call = [], threading.Event(), False, None
+        # What was answered by something else than what was asked for.
+        self.refused: list[str] = []
 
     def run(self) -> None:
         broke = None
@@ -210,9 +213,12 @@ class Reading(Watch):
         host, _, port = self.balancer.next("http").rpartition(":")
         # Posts do not come in the order of their ids, so it looks back further than the last one.
         url = f"http://{host}:{port}/api/v1/timelines/home?limit=40"
-        with urllib.request.urlopen(urllib.request.Request(url, headers=self.headers()), timeout=10) as answer:
-            for one in json.loads(answer.read()):
-                self.came.setdefault(one["id"], time.monotonic())
+        try:
+            with urllib.request.urlopen(urllib.request.Request(url, headers=self.headers()), timeout=10) as answer:
+                for one in json.loads(answer.read()):
+                    self.came.setdefault(one["id"], time.monotonic())
+        except OSError as error:
+            self.refused.append(f"home of {self.how}: {error}")
 
 
 class Streamed(Reading):
@@ -226,6 +232,7 @@ class Streamed(Reading):
         self.call.request("GET", "/api/v1/streaming/user", headers=self.headers())
         answer = self.call.getresponse()
         if answer.status != 200:
+            self.refused.append(f"stream of {self.how}: {answer.status}")
             raise OSError(f"answered with {answer.status}")
         self.resumed(broke)
         name = b""
@@ -238,7 +245,8 @@ class Streamed(Reading):
     def end(self) -> None:
         self.ended = True
         if self.call and self.call.sock:
-            self.call.sock.shutdown(2)
+            with contextlib.suppress(OSError):
+                self.call.sock.shutdown(2)
 
 
 class Socketed(Reading):
@@ -327,7 +335,9 @@ def roll(node: Replicas, clients: list[Client], given: argparse.Namespace, began
     for name in names:
         before, since = sum(len(one.failed) for one in clients), time.monotonic()
         done = sum(len(one.took) for one in clients)
-        node.cluster.restart(name)
+        code = node.cluster.stop(name)
+        assert code == 0, f"{name} ended with {code}"
+        node.cluster.start(name)
         threading.Event().wait(3)
         lasted = time.monotonic() - since
         failed = sum(len(one.failed) for one in clients) - before
@@ -356,7 +366,7 @@ def judged(watches: list[Watch], clients: list[Client], author: str, restarts: i
         while not one.has(wanted) and time.monotonic() < ends:
             threading.Event().wait(0.1)
         one.end()
-    failed = sorted(what for one in clients for what in one.failed)
+    failed = sorted(what for one in clients for what in one.failed) + [what for one in watches for what in one.refused]
     took = sorted(seconds for one in clients for seconds in one.took)
     for what in failed[:20]:
         print(f"    failed: {what}")

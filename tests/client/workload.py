@@ -200,6 +200,8 @@ class Operator(threading.Thread):
     def __init__(self, stage: "Stage", seed: str):
         super().__init__(daemon=True)
         self.stage, self.chance, self.pending = stage, random.Random(seed), []
+        # Views that differed: a rebuild heals them, so that nothing is seen of it at the end.
+        self.differed: list[str] = []
 
     def run(self) -> None:
         views = self.stage.views
@@ -213,6 +215,7 @@ class Operator(threading.Thread):
                 # A view that differs is told at the end of the run; anything else is the end of this life.
                 if "difference" not in str(error):
                     return
+                self.differed.append(str(error))
 
 
 def sign_up_form(key: str) -> dict:
@@ -306,6 +309,8 @@ class Stage:
         self.world.enough.set()
         for one in begun:
             one.join()
+        differed = [problem for one in begun if isinstance(one, Operator) for problem in one.differed]
+        assert not differed, f"views differed from what the logs say: {differed[:3]}"
         count, refused = self.repeat(begun)
         assert not refused, f"repeats were refused: {refused[:3]}"
         return count

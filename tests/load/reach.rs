@@ -112,12 +112,18 @@ pub async fn told(
         }
         anyhow::Ok(())
     });
+    // The stream is there before its watch is: until something was told, nothing counts.
+    while heard.is_empty() {
+        anyhow::ensure!(Instant::now() < until, "nothing was told on the stream of the reader");
+        awaited(author, Instant::now()).await?;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     let mut arrived = Vec::new();
     while Instant::now() < until {
         let began = Instant::now();
         let (id, acknowledged) = awaited(author, began).await?;
         let home = loop {
-            let next = tokio::time::timeout(ARRIVES_WITHIN, heard.recv()).await;
+            let next = tokio::time::timeout_at((began + ARRIVES_WITHIN).into(), heard.recv()).await;
             let next = next.with_context(|| format!("post {id} was not told of within 10 s"))?;
             let (post, told) = next.context("the stream of the reader ended")?;
             if post == id {

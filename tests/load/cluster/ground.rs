@@ -27,7 +27,7 @@ const SETTINGS: &str = "[gateway.rates]\naccount = 100000000\naddress = 10000000
 /// Cassandra compiles as it does for an operator. `deploy/local/up` has it start quickly instead, at twice the CPU for each
 /// statement from then on.
 const JAVA_OPTIONS: &str = "P92_JAVA_OPTIONS";
-const COMPILES_WELL: &str = "-XX:+UseSerialGC";
+const COMPILES_WELL: &str = "-XX:+UseSerialGC -XX:-UseDynamicNumberOfCompilerThreads";
 
 /// The services that keep logs, and so ask the store.
 pub const SERVICES: [&str; 5] = ["identity", "posting", "timelines", "federation-delivery", "ranking"];
@@ -314,7 +314,10 @@ impl Ground {
     pub fn compiled(&self) -> anyhow::Result<Duration> {
         let roles = self.roles()?;
         let nodes = roles.iter().filter(|(role, _)| *role == STORE).flat_map(|(_, pids)| pids);
-        nodes.map(|id| cpu::of_threads(*id, "CompilerThre")).sum()
+        let used: Duration =
+            nodes.map(|id| cpu::of_threads(*id, "CompilerThre")).sum::<anyhow::Result<_>>()?;
+        anyhow::ensure!(!used.is_zero(), "what the store's compiler uses cannot be seen in /proc");
+        Ok(used)
     }
 
     /// What a process tells of itself.

@@ -84,6 +84,8 @@ pub async fn half(
     let stream = Client::connect(last, &crowd.readers(1).first().context("nobody")?.token).await?;
     let stream = stream.events("/api/v1/streaming/user").await?;
     let others = Beside::start(writers(ground, turns).await?, beside)?;
+    // They begin one after the other.
+    tokio::time::sleep(TRAIL).await;
     let arrivals = told(&mut author, &mut reader, stream, Instant::now() + effort.each).await?;
     let acknowledged = others.end().await?;
     anyhow::ensure!(!arrivals.is_empty() && !acknowledged.is_empty(), "nothing was posted at half load");

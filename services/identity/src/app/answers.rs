@@ -12,17 +12,19 @@ use p92_proto::identity::v1;
 use p92_storage::{Direction, Range};
 use prost::Message;
 use std::sync::Arc;
+use tokio::time::Instant;
 
-/// Who looks, and at which server.
-#[derive(Clone, Copy, Debug, Default)]
+/// Who looks, at which server, and since when: what is read for him is asked for later.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Viewer {
     pub server: u64,
     pub account: u64,
+    pub asked: Instant,
 }
 
 impl From<&ReadOptions> for Viewer {
     fn from(options: &ReadOptions) -> Self {
-        Self { server: options.server_id, account: options.viewer_id }
+        Self { server: options.server_id, account: options.viewer_id, asked: Instant::now() }
     }
 }
 
@@ -58,29 +60,31 @@ impl App {
     ) -> Result<Option<v1::Account>, Failure> {
         let Some(state) = viewer.sees(account) else { return Ok(None) };
         let own = account.born.id == viewer.account;
-        let shown = self.opened(account, state, own).await?;
+        let shown = self.opened(account, state, own, Some(viewer.asked)).await?;
         // Erased since it was read: nobody sees it any more.
         Ok((shown.state() != v1::AccountState::Erased).then_some(shown))
     }
 
-    /// An account with everything that is shown of it; `own`: with what only itself sees.
+    /// An account with everything that is shown of it; `own`: with what only itself sees. Its row was asked for at `asked`, if
+    /// that is known, or later.
     pub(crate) async fn opened(
         &self,
         account: &Account,
         state: AccountState,
         own: bool,
+        asked: Option<Instant>,
     ) -> Result<v1::Account, Failure> {
         let born = &account.born;
         let profile = &account.profile;
         // Whatever is opened first brings the key of the rest.
-        let handle = self.open_of(account, Some(&born.handle));
-        let asked = futures::try_join!(self.counts(born.id), self.domain(born.home), handle);
-        let (counts, domain, handle) = asked?;
+        let handle = self.open_of(account, asked, Some(&born.handle));
+        let found = futures::try_join!(self.counts(born.id), self.domain(born.home), handle);
+        let (counts, domain, handle) = found?;
         let domain = domain.map_or_else(|| born.host.clone(), |domain| domain.to_string());
         let made = Id::new(born.id).map_or(0, |id| id.millis().0);
         let fields: Option<v1::ProfileFields> =
-            self.open_message_of(account, profile.fields.as_ref()).await?;
-        let activity_pub = self.addresses(account).await?;
+            self.open_message_of(account, asked, profile.fields.as_ref()).await?;
+        let activity_pub = self.addresses(account, asked).await?;
         // Erased since it was read: its key is gone already.
         let gone = handle.is_empty() || activity_pub.is_none();
         let state = if gone { AccountState::Erased } else { state };
@@ -92,11 +96,11 @@ impl App {
             kind: kind_out(account.kind),
             state: state_out(state),
             role: role_out(account.role),
-            display_name: self.open_of(account, profile.display_name.as_ref()).await?,
-            note: self.open_of(account, profile.note.as_ref()).await?,
+            display_name: self.open_of(account, asked, profile.display_name.as_ref()).await?,
+            note: self.open_of(account, asked, profile.note.as_ref()).await?,
             fields: fields.unwrap_or_default().fields,
-            avatar_url: self.open_of(account, profile.avatar_url.as_ref()).await?,
-            header_url: self.open_of(account, profile.header_url.as_ref()).await?,
+            avatar_url: self.open_of(account, asked, profile.avatar_url.as_ref()).await?,
+            header_url: self.open_of(account, asked, profile.header_url.as_ref()).await?,
             locked: account.locked,
             bot: profile.bot,
             discoverable: profile.discoverable,
@@ -126,16 +130,20 @@ impl App {
         Ok(Some(domain))
     }
 
-    /// Its ActivityPub ids; `None` once its key is destroyed.
-    pub(crate) async fn addresses(&self, account: &Account) -> Result<Option<v1::ActivityPubIds>, Failure> {
-        self.open_message_of(account, Some(&account.activity_pub)).await
+    /// Its ActivityPub ids; `None` once its key is destroyed. Its row was asked for at `asked`, if that is known, or later.
+    pub(crate) async fn addresses(
+        &self,
+        account: &Account,
+        asked: Option<Instant>,
+    ) -> Result<Option<v1::ActivityPubIds>, Failure> {
+        self.open_message_of(account, asked, Some(&account.activity_pub)).await
     }
 
     /// An account as it sees itself, whatever it waits for.
     pub(crate) async fn own_account(&self, id: u64, server: u64) -> Result<v1::Account, Failure> {
         let account = self.account(id).await?.ok_or_else(|| Failure::not_found("account"))?;
         let state = account.state_for(server).ok_or_else(|| Failure::not_found("account"))?;
-        self.opened(&account, state, true).await
+        self.opened(&account, state, true, None).await
     }
 
     /// An account as those who moderate it see it.
@@ -153,7 +161,7 @@ impl App {
             Default::default()
         };
         Ok(Some(v1::AdminAccount {
-            account: Some(self.opened(account, state, member).await?),
+            account: Some(self.opened(account, state, member, None).await?),
             email,
             reason,
             locale: account.preferences.locale.clone(),

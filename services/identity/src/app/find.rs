@@ -53,15 +53,16 @@ impl App {
     /// Who acts: neither counts nor a profile, which no command is decided by.
     pub async fn get_actor(&self, request: v1::GetActorRequest) -> Result<v1::GetActorResponse, Failure> {
         let options = self.fresh(request.options).await?;
-        let account = self.account(options.viewer_id).await?.ok_or_else(nobody)?;
-        Viewer::from(&options).sees(&account).ok_or_else(nobody)?;
+        let viewer = Viewer::from(&options);
+        let account = self.account(viewer.account).await?.ok_or_else(nobody)?;
+        viewer.sees(&account).ok_or_else(nobody)?;
         let home = async {
             match account.born.home {
                 0 => Ok(None),
                 home => super::servers::shown(self.server(home).await?).map(Some),
             }
         };
-        let (activity_pub, home) = try_join(self.addresses(&account), home).await?;
+        let (activity_pub, home) = try_join(self.addresses(&account, Some(viewer.asked)), home).await?;
         Ok(v1::GetActorResponse {
             facts: Self::facts(&account, options.server_id),
             activity_pub,

@@ -48,6 +48,7 @@ use p92_proto::event::v1::{CommandContext, CommandReceipt, ReadOptions};
 use p92_proto::identity::v1;
 use prost::Message;
 use std::sync::Arc;
+use tokio::time::Instant;
 
 /// Everything that identity does.
 #[derive(Debug)]
@@ -221,13 +222,14 @@ impl App {
         opened.map(M::decode).transpose().map_err(Failure::internal)
     }
 
-    /// What is inside sealed content of an account whose row was just read; empty if it is erased.
+    /// What is inside sealed content of an account whose row was asked for then, if that is known; empty if it is erased.
     pub(crate) async fn open_of(
         &self,
         account: &Account,
+        asked: Option<Instant>,
         sealed: Option<&Sealed>,
     ) -> Result<String, Failure> {
-        let opened = self.bytes_of(account, sealed).await?.unwrap_or_default();
+        let opened = self.bytes_of(account, asked, sealed).await?.unwrap_or_default();
         String::from_utf8(opened.to_vec()).map_err(Failure::internal)
     }
 
@@ -235,18 +237,28 @@ impl App {
     pub(crate) async fn open_message_of<M: Message + Default>(
         &self,
         account: &Account,
+        asked: Option<Instant>,
         sealed: Option<&Sealed>,
     ) -> Result<Option<M>, Failure> {
-        self.bytes_of(account, sealed).await?.map(M::decode).transpose().map_err(Failure::internal)
+        self.bytes_of(account, asked, sealed).await?.map(M::decode).transpose().map_err(Failure::internal)
     }
 
-    /// The key of an account is destroyed behind the event of its erasure, and none of its contents' alone: while its row
-    /// says that it is not erased, a key of it that is known holds.
-    async fn bytes_of(&self, account: &Account, sealed: Option<&Sealed>) -> Result<Option<Bytes>, Failure> {
+    /// The key of an account that lives is destroyed behind the event of its erasure, and none of its contents' alone: what
+    /// its row says holds for a key of it that is known.
+    async fn bytes_of(
+        &self,
+        account: &Account,
+        asked: Option<Instant>,
+        sealed: Option<&Sealed>,
+    ) -> Result<Option<Bytes>, Failure> {
         let Some(sealed) = sealed.filter(|_| account.life != Life::Erased).map(sealed_out) else {
             return Ok(None);
         };
-        self.platform().keyring.open_standing(Service::Identity, &sealed).await
+        let keyring = &self.platform().keyring;
+        match asked.filter(|_| account.life == Life::Living) {
+            Some(asked) => keyring.open_standing(Service::Identity, &sealed, asked).await,
+            None => keyring.open(Service::Identity, &sealed).await,
+        }
     }
 }
 

@@ -53,7 +53,7 @@ impl App {
         let done = self.command_account(id, meta, by, command).await?;
         let account = self.account(id).await?.ok_or_else(nobody)?;
         let state = account.state_for(context.server_id).ok_or_else(nobody)?;
-        let shown = self.opened(&account, state, false).await?;
+        let shown = self.opened(&account, state, false, None).await?;
         Ok((Some(receipt([done])), Some(shown)))
     }
 

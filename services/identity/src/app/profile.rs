@@ -105,7 +105,7 @@ impl App {
         if change.public_key_pem.as_ref() == Some(&profile.public_key_pem) {
             change.public_key_pem = None;
         }
-        if wanted.addresses.is_some() && wanted.addresses == self.addresses(account).await? {
+        if wanted.addresses.is_some() && wanted.addresses == self.addresses(account, None).await? {
             wanted.addresses = None;
         }
         Ok(wanted)

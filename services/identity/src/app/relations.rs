@@ -115,7 +115,7 @@ impl App {
                 if actor.is_remote() {
                     return Ok(Activity::None);
                 }
-                let ids = self.addresses(actor).await?.unwrap_or_default();
+                let ids = self.addresses(actor, None).await?.unwrap_or_default();
                 Ok(Activity::Made { actor: ids.id, what })
             }
             Activity::Given(_) | Activity::None => Ok(Activity::None),

@@ -79,7 +79,7 @@ impl App {
             .await?;
         let account = self.by_activity_pub_id(&id).await?.ok_or_else(|| Failure::not_found("account"))?;
         let state = account.state_for(context.server_id).ok_or_else(|| Failure::not_found("account"))?;
-        let account = self.opened(&account, state, false).await?;
+        let account = self.opened(&account, state, false, None).await?;
         Ok(v1::RegisterRemoteAccountResponse { receipt: Some(receipt([done])), account: Some(account) })
     }
 

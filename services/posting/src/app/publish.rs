@@ -158,7 +158,7 @@ impl App {
     ) -> Result<Composed, Stopped> {
         match (&acting.home, remote) {
             (Some(_), None) => self.compose_here(options, acting, typed).await,
-            (None, Some(remote)) => Ok(compose_elsewhere(typed, remote)?),
+            (None, Some(remote)) => Ok(compose_elsewhere(typed, remote, &acting.activity_pub.id)?),
             _ => Err(Rejection::OriginMismatch.into()),
         }
     }
@@ -245,12 +245,23 @@ pub(super) fn is_object_id(uri: &str) -> bool {
     ObjectId::parse(uri, Loopback::Allowed).is_ok()
 }
 
-fn compose_elsewhere(typed: Typed<'_>, remote: &v1::RemoteOrigin) -> Result<Composed, Rejection> {
+/// Whether two addresses are of one origin, which answers for both.
+fn share_origin(one: &str, other: &str) -> bool {
+    let origin = |uri| ObjectId::parse(uri, Loopback::Allowed).map(|id: ObjectId| id.origin().clone());
+    origin(one).is_ok_and(|one| origin(other).is_ok_and(|other| one == other))
+}
+
+/// `actor`: the author's ActivityPub id, whose origin answers for its objects and for their pages.
+fn compose_elsewhere(
+    typed: Typed<'_>,
+    remote: &v1::RemoteOrigin,
+    actor: &str,
+) -> Result<Composed, Rejection> {
     if !typed.text.is_empty() {
         return Err(Rejection::OriginMismatch);
     }
     let answers = &remote.in_reply_to_object_id;
-    if !is_object_id(&remote.object_id) || !(answers.is_empty() || is_object_id(answers)) {
+    if !share_origin(&remote.object_id, actor) || !(answers.is_empty() || is_object_id(answers)) {
         return Err(Rejection::BadObjectId);
     }
     let bytes = remote.html.len().max(typed.content_warning.len());
@@ -269,7 +280,7 @@ fn compose_elsewhere(typed: Typed<'_>, remote: &v1::RemoteOrigin) -> Result<Comp
     let content = v1::PostContent {
         html: sanitize::html(&remote.html),
         content_warning: typed.content_warning.trim().to_owned(),
-        url: if is_object_id(&remote.url) { remote.url.clone() } else { String::new() },
+        url: if share_origin(&remote.url, actor) { remote.url.clone() } else { String::new() },
         mentions,
         tags: tags.take(draft::REMOTE_TAGS).collect(),
         ..v1::PostContent::default()

@@ -174,7 +174,8 @@ pub fn object_key(object_id: &str) -> Bytes {
 /// The post made here that an address can only be of: one that it ends with.
 #[must_use]
 pub fn named_by(uri: &str) -> Option<u64> {
-    let id = Id::new(uri.rsplit('/').next()?.parse().ok()?)?;
+    let last = uri.rsplit('/').next()?;
+    let id = Id::new(last.parse().ok()?).filter(|id| id.get().to_string() == last)?;
     (!id.is_remote_post()).then_some(id.get())
 }
 
@@ -207,9 +208,14 @@ mod tests {
         assert!(is_remote(elsewhere) && !is_remote(here));
         assert_eq!(named_by(&format!("https://a.example/posts/{here}")), Some(here));
         assert_eq!(named_by(&format!("https://a.example/posts/{elsewhere}")), None);
-        for uri in
-            ["", "https://a.example/posts/", "https://a.example/@ann", "https://a.example/posts/-1", "0"]
-        {
+        for uri in [
+            "",
+            "https://a.example/posts/",
+            "https://a.example/@ann",
+            "https://a.example/posts/-1",
+            "0",
+            "/+2097152",
+        ] {
             assert_eq!(named_by(uri), None, "{uri}");
         }
     }

@@ -198,9 +198,10 @@ impl Posts {
         let mut out = Vec::with_capacity(uris.len());
         for (uri, rows) in uris.into_iter().zip(rows.chunks(2)) {
             let row = rows.iter().flatten().next();
-            let post_id = match row {
-                Some(row) => v1::UriRow::decode(row.value.clone()).map_err(Failure::internal)?.post_id,
-                None => self.made_here(&uri).await?,
+            // Nobody elsewhere can take the address of a post made here.
+            let post_id = match (self.made_here(&uri).await?, row) {
+                (0, Some(row)) => v1::UriRow::decode(row.value.clone()).map_err(Failure::internal)?.post_id,
+                (here, _) => here,
             };
             let found = if post_id == 0 { None } else { self.entry(post_id).await? };
             let deleted = matches!(found.map(|found| found.entry), Some(Entry::Tombstone(_)));

@@ -81,6 +81,12 @@ async fn nobody_elsewhere_takes_the_name_of_a_post_made_here() {
     let request = ResolveUrisRequest { options: options(0), uris };
     let found = posting.posts.clone().resolve_uris(request).await.unwrap().into_inner().uris;
     assert_eq!(found.iter().map(|one| one.post_id).collect::<Vec<_>>(), [id, other, 0]);
+    let page = RemoteOrigin { url: name.clone(), ..origin("https://remote.example/2", "<p>x</p>") };
+    let shown = posting.publish(arrives(far, page)).await.unwrap();
+    assert_eq!(posting.seen(0, shown).await.unwrap().url, "", "a page elsewhere is none of its own");
+    let request = ResolveUrisRequest { options: options(0), uris: vec![name.clone()] };
+    let found = posting.posts.clone().resolve_uris(request).await.unwrap().into_inner().uris;
+    assert_eq!(found.first().map(|one| one.post_id), Some(id));
     posting.delete(alice, id).await.unwrap();
     let taken = posting.publish(arrives(far, origin(&name, "<p>not mine</p>"))).await;
     assert_eq!(reason(&taken.unwrap_err()), "BAD_ACTIVITY_PUB_ID");

@@ -6,7 +6,7 @@
 use crate::cipher::{self, Refused, associated, encrypt, unwrap, wrap};
 use crate::error::store_failure;
 use crate::keyfile::{KeyFile, KeyFileError, RotatingKey, Secret};
-use crate::opened::Opened;
+use crate::opened::{BELIEVED, Opened};
 use crate::{Stream, tables};
 use aws_lc_rs::hmac;
 use bytes::Bytes;
@@ -217,16 +217,18 @@ impl Keyring {
         key.map(|(secret, _)| decrypted(&secret, sealed)).transpose()
     }
 
-    /// The same for whoever has just read, after the question that it answers was asked, that the content stands, and whose
-    /// keys are destroyed only behind an event that says otherwise: a key that was opened before is good then, and the
-    /// store need not be asked for it.
+    /// The same for whoever has read, by a question that was asked at that moment, that the content stands, and whose keys
+    /// are destroyed only behind an event that says otherwise: a key that was opened before is good then, as long after
+    /// that question as any key is believed, and the store need not be asked for it.
     pub async fn open_standing(
         &self,
         service: Service,
         sealed: &v1::Sealed,
+        asked: Instant,
     ) -> Result<Option<Bytes>, Failure> {
         let place = (service, Stream::named(&sealed.content), sealed.key_id);
-        match self.contents.standing(&place) {
+        let known = if asked.elapsed() < BELIEVED { self.contents.standing(&place) } else { None };
+        match known {
             Some(secret) => decrypted(&secret, sealed).map(Some),
             None => self.open(service, sealed).await,
         }
@@ -317,7 +319,10 @@ impl Keyring {
         let place_of_row = tables::content_key(service, content, id);
         let row = async { self.engine.get(&place_of_row).await.map_err(store_failure) };
         let (row, subject_key) = futures::try_join!(row, self.subject_key(service, subject))?;
-        let (Some(row), Some((subject_key, since))) = (row, subject_key) else { return Ok(None) };
+        let (Some(row), Some((subject_key, since))) = (row, subject_key) else {
+            self.contents.gone(&place);
+            return Ok(None);
+        };
         let wrapped = v1::WrappedKey::decode(row.value).map_err(Failure::internal)?;
         let aad = associated(content.as_str(), "key");
         let secret = unwrap(&subject_key, &aad, &wrapped).map_err(Failure::internal)?;
@@ -353,7 +358,10 @@ impl Keyring {
             return Ok(Some(known));
         }
         let row = self.engine.get(&tables::subject_key(service, subject)).await.map_err(store_failure)?;
-        let Some(row) = row.filter(|row| !row.value.is_empty()) else { return Ok(None) };
+        let Some(row) = row.filter(|row| !row.value.is_empty()) else {
+            self.subjects.gone(&(service, subject));
+            return Ok(None);
+        };
         let secret = self.open_subject(subject, row.value).map_err(Failure::internal)?;
         self.subjects.put((service, subject), secret.clone(), asked);
         Ok(Some((secret, asked)))

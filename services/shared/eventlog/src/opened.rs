@@ -62,6 +62,12 @@ impl<K: Hash + Eq> Opened<K> {
         }
     }
 
+    /// The store does not have it any more.
+    pub fn gone(&self, key: &K) {
+        self.kept.lock().keys.pop(key);
+    }
+
+    /// It is destroyed here.
     pub fn forget(&self, key: &K) {
         let mut kept = self.kept.lock();
         kept.forgot = Some(Instant::now());

@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 
 const SHARD: Shard = Shard(0);
 
@@ -179,8 +180,14 @@ async fn a_key_that_was_destroyed_elsewhere_opens_only_for_whoever_read_that_the
     assert!(one.open(Service::Identity, &sealed).await.unwrap().is_some());
     other.destroy_subject(Service::Identity, subject()).await.unwrap();
     tokio::time::advance(Duration::from_secs(1)).await;
-    let standing = one.open_standing(Service::Identity, &sealed).await.unwrap();
+    let asked = Instant::now();
+    let standing = one.open_standing(Service::Identity, &sealed, asked).await.unwrap();
     assert_eq!(standing.as_deref(), Some(&b"canary"[..]), "it is not asked for again");
-    assert_eq!(one.open(Service::Identity, &sealed).await.unwrap(), None);
-    assert_eq!(other.open_standing(Service::Identity, &sealed).await.unwrap(), None, "it never knew it");
+    let never = other.open_standing(Service::Identity, &sealed, asked).await.unwrap();
+    assert_eq!(never, None, "it never knew it");
+    tokio::time::advance(Duration::from_secs(1)).await;
+    let late = one.open_standing(Service::Identity, &sealed, asked).await.unwrap();
+    assert_eq!(late, None, "what was read then is not believed any more");
+    let gone = one.open_standing(Service::Identity, &sealed, Instant::now()).await.unwrap();
+    assert_eq!(gone, None, "and it was let go of");
 }
