@@ -138,3 +138,8 @@ pub fn overloaded() -> Failure {
         Duration::from_secs(2),
     )
 }
+
+/// Nothing is sealed for somebody whose key was destroyed: a command that came too late is a rejection, not a bug.
+pub fn erased() -> Failure {
+    Failure::new(ErrorCode::FailedPrecondition, "ACCOUNT_ERASED", "The account has been erased.")
+}

@@ -4,13 +4,13 @@
 //! old rotating key every copy of the store that was wrapped under it.
 
 use crate::cipher::{self, Refused, associated, encrypt, unwrap, wrap};
-use crate::error::store_failure;
+use crate::error::{erased, store_failure};
 use crate::keyfile::{KeyFile, KeyFileError, RotatingKey, Secret};
 use crate::opened::{BELIEVED, Opened};
 use crate::{Stream, tables};
 use aws_lc_rs::hmac;
 use bytes::Bytes;
-use p92_kernel::{AccountId, Clock, ErrorCode, Failure, Millis, Random, Service, clock};
+use p92_kernel::{AccountId, Clock, Failure, Millis, Random, Service, clock};
 use p92_proto::event::v1;
 use p92_storage::{Conditional, Direction, Engine, KeyReader, Range, RowKey, Scan, StoreError, Write};
 use parking_lot::RwLock;
@@ -40,11 +40,6 @@ enum KeyError {
     NoCurrentKey,
     #[error(transparent)]
     Cipher(#[from] Refused),
-}
-
-/// Nothing is sealed for somebody whose key was destroyed: a command that came too late is a rejection, not a bug.
-fn erased() -> Failure {
-    Failure::new(ErrorCode::FailedPrecondition, "ACCOUNT_ERASED", "The account has been erased.")
 }
 
 /// Seals, opens and destroys.
@@ -217,9 +212,8 @@ impl Keyring {
         key.map(|(secret, _)| decrypted(&secret, sealed)).transpose()
     }
 
-    /// The same for whoever has read, by a question that was asked at that moment, that the content stands, and whose keys
-    /// are destroyed only behind an event that says otherwise: a key that was opened before is good then, as long after
-    /// that question as any key is believed, and the store need not be asked for it.
+    /// The same for whoever has read, by a question asked at that moment, that the content stands, and whose keys are
+    /// destroyed only behind an event that says otherwise: a known key is good then for as long as any is believed.
     pub async fn open_standing(
         &self,
         service: Service,
@@ -227,8 +221,7 @@ impl Keyring {
         asked: Instant,
     ) -> Result<Option<Bytes>, Failure> {
         let place = (service, Stream::named(&sealed.content), sealed.key_id);
-        let known = if asked.elapsed() < BELIEVED { self.contents.standing(&place) } else { None };
-        match known {
+        match self.contents.standing(&place).filter(|_| asked.elapsed() < BELIEVED) {
             Some(secret) => decrypted(&secret, sealed).map(Some),
             None => self.open(service, sealed).await,
         }
